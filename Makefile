@@ -1,0 +1,94 @@
+# `make` alone lists the targets. Everything is installed into a virtual environment of the checkout,
+# in the versions of constraints.txt.
+#
+# Another Python, without the deep-learning parts (torch is large, and where it is absent the tests
+# that need it are skipped):
+#
+#     make test PYTHON=python3.13 EXTRAS=dev,plot
+
+PYTHON ?= python3
+EXTRAS ?= dev,plot,deep
+PYTEST_ARGS ?=
+
+# A Python that was asked for gets an environment of its own.
+ifndef VENV
+ifeq ($(origin PYTHON),file)
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+endif
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+comma := ,
+
+# The stamp of an environment names the extras that it holds.
+TEST_ENV := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+CHECK_ENV := $(VENV)/.installed-dev-doc
+DEMO_ENV := $(VENV)/.installed-plot
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help test demo check lint format types imports docstrings doc dist clean
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+test: $(TEST_ENV) ## run the tests and the examples in docstrings
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: $(DEMO_ENV) ## weigh long-tailed, mislabelled digits: prints a table, saves a figure
+	MPLBACKEND=Agg $(BIN)/python examples/plot_quickstart.py
+
+check: lint types imports docstrings doc dist ## everything but the tests: the targets below
+
+lint: $(CHECK_ENV) ## style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(CHECK_ENV) ## repair what the linter can repair (no part of `check`)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(CHECK_ENV) ## static types of the numerical core
+	$(BIN)/mypy
+
+imports: $(CHECK_ENV) ## which way imports point
+	$(BIN)/lint-imports --no-cache --no-logo
+
+docstrings: $(CHECK_ENV) ## numpydoc validation of the public docstrings
+	$(BIN)/numpydoc lint $$(find skotw -name '*.py')
+
+doc: $(CHECK_ENV) ## the documentation, with its gallery, into doc/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html doc doc/_build/html
+
+dist: $(CHECK_ENV) ## sdist and wheel into dist/; the wheel must install and import on its own
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m venv build/venv
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt dist/*.whl
+	build/venv/bin/python -I -c 'import skotw, pathlib; \
+		home = pathlib.Path(skotw.__file__).parent; \
+		assert "site-packages" in home.parts, home; \
+		assert (home / "py.typed").exists(), "py.typed is missing"; \
+		print("the wheel of skotw", skotw.__version__, "imports")'
+	rm -rf build
+
+clean: ## remove the environments and all that was built
+	rm -rf .venv .venv-* build dist doc/_build doc/auto_examples doc/generated \
+		examples/output
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find skotw tests examples benchmarks doc -name __pycache__ -type d -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "skotw needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) --editable '.[$(subst -,$(comma),$*)]'
+	@touch $@

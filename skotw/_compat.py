@@ -1,0 +1,26 @@
+"""The only private scikit-learn names that skotw uses, one line of reason each."""
+
+# The decorator that checks `_parameter_constraints` before fit, and the words they are written in.
+from sklearn.base import _fit_context as fit_context
+
+# Every metric that pairwise_distances takes (the public list names only half of them), and those of
+# them that want boolean features.
+from sklearn.metrics.pairwise import _VALID_METRICS as PAIRWISE_METRICS
+from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS as BOOLEAN_METRICS
+
+# The row selection behind train_test_split: arrays, sparse matrices, frames and lists alike. The
+# public helpers (resample, train_test_split) choose the rows themselves and take no indices.
+from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import _num_samples as num_samples
+
+__all__ = [
+    "BOOLEAN_METRICS",
+    "PAIRWISE_METRICS",
+    "HasMethods",
+    "Interval",
+    "StrOptions",
+    "fit_context",
+    "num_samples",
+    "safe_indexing",
+]

@@ -1,0 +1,154 @@
+"""From rows as they come to rows whose distances mean something."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import has_fit_parameter
+
+# Above this many one-hot columns a frame's embedding is sparse.
+_MAX_DENSE_CATEGORIES = 1000
+
+
+class ScaleEmbedding(BaseEstimator):
+    """The default: standardised columns, with weights, for arrays and for data frames.
+
+    Dense arrays are standardised; sparse matrices stay as they are, since centring would fill them. In a data
+    frame numeric columns are standardised and their missing values set to the mean, and every other column becomes
+    one indicator per category, with none for a category that ``fit`` has not seen.
+    """
+
+    def fit(self, X, y=None, sample_weight=None):
+        self.is_frame_ = is_frame(X)
+        if self.is_frame_:
+            self._fit_frame(X, sample_weight)
+        elif not sparse.issparse(X):
+            self.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
+        return self
+
+    def _fit_frame(self, X, sample_weight):
+        self.numeric_, self.categorical_ = [], []
+        for name in X.columns:
+            column = self.numeric_ if _column_kind(X, name) in "biuf" else self.categorical_
+            column.append(name)
+        if self.numeric_:
+            self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=sample_weight)
+        if self.categorical_:
+            self.encoder_ = OneHotEncoder(handle_unknown="ignore").fit(self._categories(X))
+
+    def _numbers(self, X):
+        columns = [_column_values(X, name, np.float64) for name in self.numeric_]
+        return np.column_stack(columns)
+
+    def _categories(self, X):
+        columns = [_column_values(X, name, object) for name in self.categorical_]
+        return np.column_stack(columns)
+
+    def transform(self, X):
+        if not self.is_frame_:
+            return X if sparse.issparse(X) else self.scaler_.transform(X)
+        if not is_frame(X):
+            raise ValueError(
+                "The training rows are a data frame and these rows are not. Pass them as a frame with "
+                f"the same columns: {list(self.numeric_ + self.categorical_)}."
+            )
+        parts = []
+        if self.numeric_:
+            # zero is the weighted mean after scaling, so this imputes the mean
+            parts.append(np.nan_to_num(self.scaler_.transform(self._numbers(X)), nan=0.0))
+        if self.categorical_:
+            parts.append(self.encoder_.transform(self._categories(X)))
+        if self.categorical_ and parts[-1].shape[1] > _MAX_DENSE_CATEGORIES:
+            return sparse.hstack(parts, format="csr")
+        return np.hstack([part.toarray() if sparse.issparse(part) else part for part in parts])
+
+
+def is_frame(X):
+    """Whether X is a pandas-like or polars-like data frame."""
+    return hasattr(X, "columns") and hasattr(X, "__getitem__") and hasattr(X, "shape")
+
+
+def _column_kind(X, name):
+    kind = getattr(X[name].dtype, "kind", None)  # pandas, its nullable types among them
+    if kind is None:
+        kind = np.asarray(X[name][:0]).dtype.kind  # polars
+    if kind in "mMc":
+        raise ValueError(
+            f"Column {name!r} holds dates, durations or complex numbers, which the default embedding cannot "
+            "place. Turn it into numbers or categories, drop it, or pass embedding= a transformer that does."
+        )
+    return kind
+
+
+def _column_values(X, name, dtype):
+    """One column; missing values are NaN among numbers and None among categories."""
+    column = X[name]
+    if dtype is object:
+        values = np.asarray(column, dtype=object)
+        missing = np.array([v is None or v != v or str(v) == "<NA>" for v in values], dtype=bool)
+        # one type per column: categories of mixed types cannot be sorted
+        values = np.array([str(v) for v in values], dtype=object)
+        values[missing] = None
+        return values
+    if hasattr(column, "to_numpy") and hasattr(column, "isna"):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(column.cast(float) if hasattr(column, "cast") else column, dtype=np.float64)
+
+
+def fit_embedding(embedding, X, y, sample_weight, random_state):
+    """Fitted transformer for the ``embedding`` parameter, or None to take rows as they are."""
+    if embedding is None:
+        return None
+    transformer = ScaleEmbedding() if isinstance(embedding, str) else clone(embedding)
+    if random_state is not None:
+        _seed(transformer, random_state)
+    weights = {}
+    if sample_weight is not None and has_fit_parameter(transformer, "sample_weight"):
+        weights["sample_weight"] = sample_weight
+    return transformer.fit(X, y, **weights)
+
+
+def _seed(transformer, random_state):
+    """Set the transformer's unset random states, nested ones included, from one generator."""
+    rng = check_random_state(random_state)
+    names = [
+        name
+        for name, value in sorted(transformer.get_params(deep=True).items())
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
+    transformer.set_params(**{name: int(rng.randint(np.iinfo(np.int32).max)) for name in names})
+
+
+def embed(transformer, X, name, *, allow_nan=False):
+    """Embedded rows: a finite floating array, or CSR.
+
+    Raises
+    ------
+    ValueError
+        If the rows are not two-dimensional, or hold NaN or infinity.
+    """
+    Z = X if transformer is None else transformer.transform(X)
+    Z = check_array(
+        Z,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_features=0 if transformer is not None else 1,
+        input_name=name,
+    )
+    _check_finite(Z, name, allow_nan)
+    return Z
+
+
+def _check_finite(Z, name, allow_nan):
+    from sklearn.utils import assert_all_finite
+
+    try:
+        assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} contains NaN or infinity after the embedding. Impute or drop these rows, or pass "
+            "embedding=make_pipeline(SimpleImputer(), StandardScaler()); the default embedding of a data "
+            "frame imputes by itself."
+        ) from error

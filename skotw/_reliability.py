@@ -1,0 +1,135 @@
+"""How far the training labels can be trusted, and what regularisation that calls for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._transport import reliability
+from ._transport._arrays import namespace, to_numpy
+from ._transport._blocks import Partition, rows_per_block
+
+_MAX_QUERIES = 256
+_UNKNOWN_REG = 0.1
+# Trusted samples whose neighbours are this little better than chance cannot judge labels.
+_LEAST_SEPARATION = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class LabelReliability:
+    r"""Estimate of how far the training labels can be trusted.
+
+    With ``K`` classes a reliability ``r`` stands for a mean label precision of ``1/K + (1 - 1/K) r``, where the
+    precision of a label is the share of the rows that carry it which really are of that class: 1 says that all
+    labels are right, 0 that they say nothing.
+
+    Attributes
+    ----------
+    overall : float
+        Over all classes, in [0, 1]; NaN where it cannot be known.
+    per_class : ndarray of shape (n_classes,)
+        For each label, in the order of ``classes_``; a class with fewer than two meta samples has NaN.
+    """
+
+    overall: float
+    per_class: np.ndarray
+
+    def regularization(self):
+        """Entropic regularisation for ``reg="auto"``: labels that are right need less of the features."""
+        return _UNKNOWN_REG if np.isnan(self.overall) else 0.08 + 0.17 * self.overall**0.7
+
+
+class ReliabilityMeter:
+    """Collects, chunk by chunk, what equation (4) of the mathematics page needs.
+
+    Parameters
+    ----------
+    metric : FeatureMetric
+    Z_meta : array of shape (M, d), or the (M, M) costs among the meta samples where precomputed
+    codes : ndarray of shape (M,)
+        Group of each meta sample.
+    weight : ndarray of shape (M,)
+    n_groups : int
+    scale : float
+        Mean feature cost.
+    memory : float
+        Bytes that the histograms may take.
+    """
+
+    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale, memory):
+        self.metric, self.codes, self.scale = metric, codes, scale
+        self.counts = np.bincount(codes, minlength=n_groups)
+        room = int(min(_MAX_QUERIES, memory // (8 * n_groups * reliability.N_BINS)))
+        self.queries = _choose_queries(Z_meta, codes, self.counts, room)
+        self.columns = self.queries if metric.metric == "precomputed" else _rows(Z_meta, self.queries)
+        everything = np.arange(len(codes)) if metric.metric == "precomputed" else Z_meta
+        meta = _rows(Z_meta, self.queries)
+        self.distances = metric.distances(meta, everything) if len(self.queries) else None
+        self.weight = weight
+        self.histograms = np.zeros((n_groups, len(self.queries), reliability.N_BINS))
+
+    def add(self, rows, a, counts, compute):
+        """Meet training rows as the metric prepares them, sorted by group."""
+        if not len(self.queries):
+            return
+        cost = self.metric.cost(rows, self.columns)
+        itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
+        partition = Partition.of(counts, rows_per_block(compute, len(self.queries), itemsize))
+        self.histograms += reliability.kernel_histograms(cost, a, self.scale, partition, compute)
+
+    def estimate(self):
+        """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
+        present = np.flatnonzero(self.histograms.sum(axis=(1, 2)) > 0)
+        n_groups = len(present)
+        if n_groups < 2:
+            return LabelReliability(np.nan, np.full(n_groups, np.nan))
+        use = np.isin(self.codes[self.queries], present)
+        known = np.isin(self.codes, present)
+        index = np.cumsum(known) - 1
+        group = self.codes[self.queries[use]]
+        a = reliability.expected_shares(self.histograms[:, use], self.counts, group)
+        b = reliability.leave_one_out_shares(
+            self.distances[np.ix_(use, known)],
+            self.weight[known],
+            index[self.queries[use]],
+            self.codes[known],
+            self.scale,
+        )
+        has_query = np.isin(present, group)
+        mean_a, mean_b = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
+        for k in np.flatnonzero(has_query):
+            mean_a[k], mean_b[k] = a[group == present[k]].mean(), b[group == present[k]].mean()
+        overall = _ratio(mean_a[has_query].mean(), mean_b[has_query].mean(), n_groups)
+        per_class = [_ratio(*pair, n_groups) for pair in zip(mean_a, mean_b, strict=True)]
+        return LabelReliability(overall, np.array(per_class))
+
+
+def _ratio(a, b, n_groups):
+    """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
+    chance = 1.0 / n_groups
+    if not b - chance > _LEAST_SEPARATION:
+        return np.nan
+    return float(np.clip((a - chance) / (b - chance), 0.0, 1.0))
+
+
+def _choose_queries(Z_meta, codes, counts, room):
+    """Meta samples to ask, evenly over the classes with two or more, whatever their order."""
+    eligible = np.flatnonzero(counts >= 2)
+    if Z_meta is None or not len(eligible) or room < 1:
+        return np.array([], dtype=np.intp)
+    if counts[eligible].sum() <= room:
+        return np.flatnonzero(counts[codes] >= 2)
+    key = np.asarray(to_numpy(Z_meta.sum(axis=1)), dtype=np.float64).ravel()
+    chosen = []
+    for group in eligible:
+        rows = np.flatnonzero(codes == group)
+        rows = rows[np.argsort(key[rows], kind="stable")]
+        quota = max(1, room // len(eligible))
+        chosen.append(rows[np.linspace(0, len(rows) - 1, min(quota, len(rows))).astype(np.intp)])
+    return np.concatenate(chosen)[: max(room, 1)]
+
+
+def _rows(Z, index):
+    if isinstance(Z, np.ndarray) or not hasattr(Z, "device"):
+        return Z[index]
+    xp = namespace(Z)
+    return xp.take(Z, xp.asarray(index, device=Z.device), axis=0)

@@ -1,0 +1,76 @@
+"""The few things that NumPy, torch and CuPy spell differently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_numpy_namespace, is_torch_array, to_device
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+def namespace(X: Any) -> Any:
+    """Array namespace of ``X``; that of NumPy for a scipy sparse matrix."""
+    return array_namespace(np.empty(0)) if sparse.issparse(X) else array_namespace(X)
+
+
+def to_numpy(x: Any) -> NDArray[Any]:
+    """``x`` as a NumPy array on the host."""
+    if isinstance(x, np.ndarray):
+        return x
+    if is_torch_array(x):
+        return np.asarray(x.detach().cpu())
+    return np.asarray(to_device(x, "cpu"))
+
+
+def dtype_of(X: Any) -> np.dtype[Any]:
+    """NumPy's name for the dtype of ``X``."""
+    if isinstance(X, np.ndarray) or sparse.issparse(X):
+        return np.dtype(X.dtype)
+    return to_numpy(X[:0]).dtype
+
+
+def like(values: Any, X: Any) -> Any:
+    """``values`` (NumPy) in the library, dtype and device of ``X``."""
+    if isinstance(X, np.ndarray) or sparse.issparse(X):
+        return np.ascontiguousarray(values, dtype=X.dtype)
+    return namespace(X).asarray(np.ascontiguousarray(values), dtype=X.dtype, device=device(X))
+
+
+def empty(shape: tuple[int, ...], X: Any) -> Any:
+    """An uninitialised array in the library, dtype and device of ``X``."""
+    if isinstance(X, np.ndarray) or sparse.issparse(X):
+        return np.empty(shape, dtype=X.dtype)
+    return namespace(X).empty(shape, dtype=X.dtype, device=device(X))
+
+
+def scratch(work: dict[str, Any], name: str, shape: tuple[int, int], X: Any) -> Any:
+    """A contiguous array of ``shape`` from a thread's scratch memory, contents undefined."""
+    size = shape[0] * shape[1]
+    buffer = work.get(name)
+    if buffer is None or buffer.shape[0] < size or buffer.dtype != X.dtype:
+        buffer = work[name] = empty((size,), X)
+    return buffer[:size].reshape(shape)
+
+
+def on_device(X: Any) -> dict[str, Any]:
+    """Keyword arguments that make an array where ``X`` is."""
+    return {} if is_numpy_namespace(namespace(X)) else {"device": device(X)}
+
+
+def take(X: Any, index: NDArray[np.intp]) -> Any:
+    """Rows of ``X`` by an index array."""
+    if isinstance(X, np.ndarray) or sparse.issparse(X):
+        return X[index]
+    xp = namespace(X)
+    return xp.take(X, xp.asarray(index, device=device(X)), axis=0)
+
+
+def like_rows(Z: Any, X: Any) -> Any:
+    """Rows ``Z``, dense or sparse, in the library, dtype, device and density of ``X``."""
+    if sparse.issparse(X):
+        return sparse.csr_array(Z).astype(X.dtype)
+    if sparse.issparse(Z):
+        Z = Z.toarray()
+    return like(Z, X) if isinstance(Z, np.ndarray) else namespace(X).asarray(Z, dtype=X.dtype)

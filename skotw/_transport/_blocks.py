@@ -1,0 +1,181 @@
+"""Rows in blocks: how the N x M cost is walked without ever being held.
+
+A block lies inside one group of rows (a class, say), so that everything that depends on the group alone, the
+label cost and the prior among it, is settled on a (groups, M) table and never enters the N x M work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+from array_api_compat import is_numpy_namespace
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+
+# Blocks whose results are added up before they leave a thread. Fixed, so that the order of every sum,
+# hence every bit of the result, is the same for any number of threads.
+BLOCKS_PER_TASK = 8
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What the machine may spend.
+
+    Attributes
+    ----------
+    n_threads : int
+        Threads over row blocks (NumPy only; other libraries run their own).
+    block_bytes : int
+        Aimed-at size of one block of the cost: small enough for a core's cache.
+    cache_bytes : int
+        Memory in which evaluated blocks may be kept between passes; the others are evaluated again.
+    """
+
+    n_threads: int = 1
+    block_bytes: int = 2**20
+    cache_bytes: int = 2**30
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows ``start`` to ``stop``, all of one group."""
+
+    group: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.stop)
+
+    @property
+    def n_rows(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Partition:
+    """N rows, sorted by group, cut into blocks that each lie inside one group."""
+
+    n_rows: int
+    n_groups: int
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
+        """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
+        blocks: list[Block] = []
+        first = 0
+        for group, count in enumerate(counts):
+            last = first + int(count)
+            starts = range(first, last, rows_per_block)
+            blocks.extend(Block(group, i, min(i + rows_per_block, last)) for i in starts)
+            first = last
+        return cls(first, len(counts), tuple(blocks))
+
+    @property
+    def codes(self) -> NDArray[np.intp]:
+        """Group of each row."""
+        codes = np.zeros(self.n_rows, dtype=np.intp)
+        for block in self.blocks:
+            codes[block.rows] = block.group
+        return codes
+
+    def only(self, group: int) -> Partition:
+        """The blocks of one group."""
+        blocks = tuple(block for block in self.blocks if block.group == group)
+        return replace(self, blocks=blocks)
+
+
+def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
+    """Rows of a block: its cost fills ``block_bytes``, within what keeps a GEMM and Python efficient."""
+    return int(np.clip(compute.block_bytes // max(1, n_columns * itemsize), 1, 4096))
+
+
+@lru_cache(maxsize=1)
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()  # scans the loaded libraries: milliseconds that are paid once
+
+
+def blas_threads() -> int:
+    """Threads that NumPy's BLAS may use now, which environment variables and thread limits govern."""
+    counts = [lib.num_threads for lib in _threadpools().lib_controllers if lib.user_api == "blas"]
+    return max(counts, default=1)
+
+
+@contextmanager
+def _one_blas_thread(xp: Any) -> Iterator[None]:
+    """BLAS stays on one thread while row blocks run on several: measured faster than the reverse."""
+    if is_numpy_namespace(xp):
+        with _threadpools().limit(limits=1, user_api="blas"):
+            yield
+    else:
+        yield
+
+
+def map_blocks(
+    function: Callable[[Block, dict[str, Any]], T],
+    partition: Partition,
+    compute: Compute,
+    xp: Any,
+) -> Iterator[tuple[Block, T]]:
+    """Run ``function(block, work)`` on every block; yield ``(block, result)`` in the blocks' order.
+
+    ``work`` is a dictionary of scratch buffers that no other thread touches meanwhile.
+    """
+    blocks = partition.blocks
+    tasks = [blocks[i : i + BLOCKS_PER_TASK] for i in range(0, len(blocks), BLOCKS_PER_TASK)]
+    n_threads = min(compute.n_threads, len(tasks)) if is_numpy_namespace(xp) else 1
+    scratch: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    for _ in range(max(1, n_threads)):
+        scratch.put({})
+
+    def run(task: Sequence[Block]) -> list[tuple[Block, T]]:
+        work = scratch.get()
+        try:
+            return [(block, function(block, work)) for block in task]
+        finally:
+            scratch.put(work)
+
+    with _one_blas_thread(xp):
+        if n_threads <= 1:
+            for task in tasks:
+                yield from run(task)
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                for results in pool.map(run, tasks):
+                    yield from results
+
+
+def for_blocks(
+    function: Callable[[Block, dict[str, Any]], Any],
+    partition: Partition,
+    compute: Compute,
+    xp: Any,
+) -> None:
+    """Run ``function`` on every block for what it writes."""
+    for _ in map_blocks(function, partition, compute, xp):
+        pass
+
+
+def sum_blocks(
+    function: Callable[[Block, dict[str, Any]], Any],
+    partition: Partition,
+    compute: Compute,
+    xp: Any,
+    out: NDArray[np.float64],
+    combine: Callable[..., Any] = np.add,
+) -> NDArray[np.float64]:
+    """Combine the blocks' arrays into ``out[group]`` in float64, in the same order for any thread count."""
+    for block, value in map_blocks(function, partition, compute, xp):
+        combine(out[block.group], value, out=out[block.group])
+    return out

@@ -1,0 +1,200 @@
+"""The relaxed marginal (rho > 0), and densities of rows under given potentials.
+
+Alternating maximisation of the dual of (1),
+
+    g_j = -eps logsumexp_i(log p_i + (f_i - C_ij) / eps)
+    f_i = -rho / (rho + eps) * eps logsumexp_j(log b_j + (g_j - C_ij) / eps)                              (3)
+
+with the translation of f that maximises the dual along constants after each step, without which the count of
+iterations grows with rho / eps. Both halves of an iteration share one evaluation of the cost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skotw._transport import exact
+from skotw._transport._arrays import dtype_of, empty, like, namespace, to_numpy
+from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks
+from skotw._transport._cost import LOG2E, Cost, Kernel
+from skotw._transport._problem import Problem, TransportResult
+
+MAX_ITER = 10_000
+
+
+class _Rows:
+    """Row sums of exp((g_j - C_ij) / eps) b_j, block by block, for potentials that change."""
+
+    def __init__(self, cost: Cost, problem: Problem, partition: Partition, n_stored: int) -> None:
+        self.reference = cost.reference
+        self.kernel: Kernel = cost.kernel(problem.rate)
+        self.problem = problem
+        self.n_columns = cost.shape[1]
+        self.n_stored = n_stored  # the rows whose cost is held between evaluations
+        self.storage = empty((n_stored, self.n_columns), cost.reference) if n_stored else None
+        self.filled: set[int] = set()
+        self.partition = partition
+
+    def set_potentials(self, potentials: NDArray[np.float64]) -> None:
+        bias = self.problem.column_bias(potentials) * LOG2E + self.kernel.constant * -1.0
+        self.biases = [
+            like(bias[group, self.problem.group_columns(group)], self.reference) for group in range(len(bias))
+        ]
+
+    def logsumexp(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """E = 2^(L + bias - m) on the group's columns, its row maxima m and the rows' base-2 logsumexp."""
+        columns = self.problem.group_columns(block.group)
+        bias = self.biases[block.group]
+        xp = namespace(self.reference)
+        if self.storage is None or block.stop > self.n_stored:
+            L = self.kernel.block(block, columns, work)
+            L += bias[None, :]
+        else:
+            stored = self.storage[block.rows, columns]
+            if block.start not in self.filled:
+                stored[...] = self.kernel.block(block, columns, work)
+                self.filled.add(block.start)
+            L = stored + bias[None, :]
+        peak = xp.max(L, axis=1)
+        peak = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
+        L -= peak[:, None]
+        E = xp.exp2(L, out=L)
+        return E, peak, xp.log2(xp.sum(E, axis=1)) + peak
+
+
+def log_density(
+    cost: Cost,
+    problem: Problem,
+    potentials: NDArray[np.float64],
+    partition: Partition,
+    compute: Compute,
+) -> NDArray[np.float64]:
+    """log of w_i / p_i = (sum_j b_j exp((g_j - C_ij) / eps))^(eps / (rho + eps)) for the cost's rows.
+
+    Returns
+    -------
+    ndarray of shape (N,), float64
+    """
+    rows = _Rows(cost, problem, partition, 0)
+    rows.set_potentials(potentials)
+    out = np.empty(cost.shape[0])
+
+    def block_density(block: Block, work: dict[str, Any]) -> None:
+        out[block.rows] = to_numpy(rows.logsumexp(block, work)[2])
+
+    with np.errstate(divide="ignore"):
+        for_blocks(block_density, partition, compute, namespace(cost.reference))
+    return out * ((1.0 - problem.damping) / LOG2E)
+
+
+def plan(
+    cost: Cost,
+    problem: Problem,
+    potentials: NDArray[np.float64],
+    log_p: NDArray[np.float64],
+    partition: Partition,
+    compute: Compute,
+) -> NDArray[np.float64]:
+    """T_ij = p_i b_j exp((f_i + g_j - C_ij) / eps) of shape (N, M), with f from (3)."""
+    rows = _Rows(cost, problem, partition, 0)
+    rows.set_potentials(potentials)
+    out = np.zeros(cost.shape)
+
+    def block_plan(block: Block, work: dict[str, Any]) -> None:
+        E, peak, log2_ratio = rows.logsumexp(block, work)
+        peak, log2_ratio = (to_numpy(x).astype(np.float64) for x in (peak, log2_ratio))
+        scale = np.exp2(peak - problem.damping * log2_ratio + log_p[block.rows] * LOG2E)
+        out[block.rows, problem.group_columns(block.group)] = to_numpy(E) * scale[:, None]
+
+    for_blocks(block_plan, partition, compute, namespace(cost.reference))
+    return out
+
+
+def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute) -> TransportResult:
+    """Minimiser of (1) for rho > 0, started at that for rho = 0.
+
+    Parameters and returns as in :func:`skotw._transport.exact.solve`; the weights are float64 NumPy.
+    """
+    tolerance = 1e-10 if np.finfo(dtype_of(cost.reference)).eps < 1e-10 else 2e-6
+    groups = partition.codes
+    log_p = np.log(a) + problem.log_ratio[groups]
+    p = np.exp(log_p)
+    # In hard mode each group is a problem of its own, with its own translation; else all are one.
+    component = np.zeros_like(groups)
+    owner = np.zeros(cost.shape[1], dtype=np.intp)
+    if problem.columns is not None:
+        component = groups
+        for group, columns in enumerate(problem.columns):
+            owner[columns] = group
+    mass = np.bincount(owner, weights=np.exp(problem.log_mass), minlength=partition.n_groups)
+    totals = _Totals(component, p, mass)
+
+    normalisers = exact.log_normalisers(cost, a, problem, partition, compute)
+    potentials = problem.free_potentials(normalisers)
+    bytes_per_row = cost.shape[1] * dtype_of(cost.reference).itemsize
+    n_stored = int(min(cost.shape[0], compute.cache_bytes // bytes_per_row))
+    rows = _Rows(cost, problem, partition, n_stored)
+    remainder = 1.0 - problem.damping
+    scale = max(1.0, problem.rho / problem.eps * 1e-5)  # log1p's rounding, magnified by rho / eps
+    converged, n_iter = False, 0
+    while not converged and n_iter < MAX_ITER:
+        n_iter += 1
+        rows.set_potentials(potentials)
+        log_columns, log_ratio = _iteration(rows, log_p, partition, compute)
+        shift = totals.log_excess(remainder * log_ratio) * (problem.rho / problem.eps)
+        step = -(log_columns - problem.log_mass + shift[owner])
+        potentials = potentials + problem.eps * step
+        converged = bool(np.max(np.abs(step)) <= tolerance * scale)
+    # What the tolerance left of the total goes into g as a translation, so that g alone gives the weights.
+    density = log_density(cost, problem, potentials, partition, compute)
+    rest = totals.log_excess(density)
+    weights = p * np.exp(density - rest[component])
+    potentials = potentials - (problem.rho + problem.eps) * rest[owner]
+    objective = float(np.exp(problem.log_mass) @ potentials)
+    return TransportResult(weights, potentials, None, n_iter, converged, objective)
+
+
+class _Totals:
+    """log of the total weight over the mass it should have, in each independent problem."""
+
+    def __init__(self, component: NDArray[np.intp], p: NDArray[np.float64], mass: NDArray[np.float64]) -> None:
+        self.component, self.p, self.mass = component, p, mass
+        self.prior = np.bincount(component, weights=p, minlength=len(mass)) - mass
+
+    def log_excess(self, log_density: NDArray[np.float64]) -> NDArray[np.float64]:
+        """log(sum_i p_i exp(log_density_i) / mass), by expm1 since the density is near 1 for large rho."""
+        gain = self.p * np.expm1(log_density)
+        excess = np.bincount(self.component, weights=gain, minlength=len(self.mass)) + self.prior
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.mass > 0, np.log1p(excess / self.mass), 0.0)
+
+
+def _iteration(
+    rows: _Rows, log_p: NDArray[np.float64], partition: Partition, compute: Compute
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """log of the column sums of T under the current g and the f that (3) derives from it; log(w / p)."""
+    xp = namespace(rows.reference)
+    damping = rows.problem.damping
+    log_ratio = np.empty(partition.n_rows)
+
+    def block_step(block: Block, work: dict[str, Any]) -> tuple[NDArray[np.float64], float]:
+        E, peak, ratio = rows.logsumexp(block, work)
+        peak, ratio = (to_numpy(x).astype(np.float64) for x in (peak, ratio))
+        log_ratio[block.rows] = ratio / LOG2E
+        # rows enter the column sums with p_i exp(f_i / eps) 2^peak_i; scaled to 1 against underflow
+        log2_row = log_p[block.rows] * LOG2E - damping * ratio + peak
+        top = float(log2_row.max())
+        sums = np.zeros(rows.n_columns)
+        sums[rows.problem.group_columns(block.group)] = to_numpy(
+            xp.matmul(like(np.exp2(log2_row - top), rows.reference), E)
+        )
+        return sums, top
+
+    log2_columns = np.full(rows.n_columns, -np.inf)
+    with np.errstate(divide="ignore"):
+        for _, (sums, top) in map_blocks(block_step, partition, compute, xp):
+            np.logaddexp2(log2_columns, np.log2(sums) + top, out=log2_columns)
+    return log2_columns / LOG2E, log_ratio

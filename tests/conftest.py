@@ -1,0 +1,11 @@
+"""What all tests share: how hypothesis searches."""
+
+import os
+
+from hypothesis import settings
+
+# The time of one example says nothing on a busy machine. Continuous integration draws the same
+# examples every time, so that a change is judged by what it changed; elsewhere the search goes on.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")

@@ -1,0 +1,75 @@
+"""The package as a whole: what importing it costs, and what it promises."""
+
+import importlib
+import importlib.metadata
+import importlib.resources
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skotw
+
+PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
+PUBLIC_OBJECTS = [
+    (module, name)
+    for module in PUBLIC_MODULES
+    for name in importlib.import_module(module).__all__
+    if not name.startswith("__")
+]
+
+# Runs in a fresh interpreter. The finder sees every attempt to import an optional package, also one
+# that is not installed here and whose ImportError the package would have caught.
+IMPORT_AND_REPORT = """
+import importlib.abc, sys
+
+optional = {"torch", "skorch", "dask", "matplotlib"}
+attempts = []
+
+class Recorder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in optional:
+            attempts.append(name)
+
+sys.meta_path.insert(0, Recorder())
+import MODULE
+print(sorted(optional & {*sys.modules, *attempts}))
+"""
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_import_leaves_optional_packages_alone(module):
+    code = IMPORT_AND_REPORT.replace("MODULE", module)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_all_names_are_there(module):
+    module = importlib.import_module(module)
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_OBJECTS)
+def test_public_objects_show_an_example(module, name):
+    obj = getattr(importlib.import_module(module), name)
+    if callable(obj):
+        assert ">>> " in obj.__doc__
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC_OBJECTS)
+def test_public_objects_are_in_the_api_reference(module, name):
+    reference = Path(__file__).parents[1].joinpath("doc", "api.rst").read_text()
+    path = f"{module}.{name}".removeprefix("skotw.")
+    assert f"   {path}\n" in reference
+
+
+def test_version_is_that_of_the_metadata():
+    assert skotw.__version__ == importlib.metadata.version("skotw")
+
+
+def test_package_is_marked_as_typed():
+    assert importlib.resources.files(skotw).joinpath("py.typed").is_file()
