@@ -86,7 +86,8 @@ class ReliabilityMeter:
         known = np.isin(self.codes, present)
         index = np.cumsum(known) - 1
         group = self.codes[self.queries[use]]
-        a = reliability.expected_shares(self.histograms[:, use], self.counts, group)
+        draws = np.maximum(self.counts - 1, 1)
+        a = reliability.expected_shares(self.histograms[:, use], draws, group)
         b = reliability.leave_one_out_shares(
             self.distances[np.ix_(use, known)],
             self.weight[known],
@@ -98,14 +99,14 @@ class ReliabilityMeter:
         mean_a, mean_b = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
         for k in np.flatnonzero(has_query):
             mean_a[k], mean_b[k] = a[group == present[k]].mean(), b[group == present[k]].mean()
-        overall = _ratio(mean_a[has_query].mean(), mean_b[has_query].mean(), n_groups)
-        per_class = [_ratio(*pair, n_groups) for pair in zip(mean_a, mean_b, strict=True)]
+        chance = draws[present] / draws[present].sum()
+        overall = _ratio(*(share[has_query].mean() for share in (mean_a, mean_b, chance)))
+        per_class = [_ratio(*shares) for shares in zip(mean_a, mean_b, chance, strict=True)]
         return LabelReliability(overall, np.array(per_class))
 
 
-def _ratio(a, b, n_groups):
+def _ratio(a, b, chance):
     """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
-    chance = 1.0 / n_groups
     if not b - chance > _LEAST_SEPARATION:
         return np.nan
     return float(np.clip((a - chance) / (b - chance), 0.0, 1.0))

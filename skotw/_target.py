@@ -141,7 +141,7 @@ class Target:
 
 
 def target_kind(y, target_type):
-    """ "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""
+    """Kind of labels, "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""
     if target_type != "auto":
         return target_type
     y = to_numpy(y)
@@ -154,7 +154,7 @@ def check_labels(y, kind, name):
     """Labels as an ndarray of the dimensions and dtype that their kind has."""
     y = to_numpy(y)
     if kind == "continuous":
-        y = column_or_1d(y, dtype=np.float64, input_name=name)
+        y = column_or_1d(y, dtype=np.float64)
         if not np.isfinite(y).all():
             raise ValueError(f"{name} contains NaN or infinity. Drop the rows without a target.")
         return y
@@ -166,7 +166,7 @@ def check_labels(y, kind, name):
                 "equality: bin them, or keep the one column that matters."
             )
         return y
-    y = column_or_1d(y, warn=True, input_name=name)
+    y = column_or_1d(y, warn=True)
     missing = y != y if y.dtype.kind in "fO" else np.zeros(len(y), dtype=bool)
     if np.any(missing) or (y.dtype.kind == "O" and any(v is None for v in y)):
         raise ValueError(f"Input {name} contains NaN or None. Drop the rows without a label.")

@@ -114,7 +114,7 @@ class OTSampleWeighter(BaseEstimator):
         The fitted embedding.
     n_features_in_ : int
         Number of features of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of features of X, where it has names that are all strings.
 
     See Also
@@ -413,8 +413,8 @@ class OTSampleWeighter(BaseEstimator):
         Returns
         -------
         plan : ndarray of shape (n_samples, n_columns)
-            Mass that each meta sample (or prototype), sorted by class, sends to each row. Over the training rows it sums
-            to 1; its row sums are the weights before ``max_weight``, divided by their total.
+            Mass that each meta sample (or prototype), sorted by class, sends to each row. Over the training rows it
+            sums to 1; its row sums are the weights before ``max_weight``, divided by their total.
         """
         check_is_fitted(self)
         chunk = self._chunk(X, y, sample_weight)
@@ -481,9 +481,9 @@ class OTSampleWeighter(BaseEstimator):
 
     def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
         """Which of the four were given, and whether that makes sense."""
-        if X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and len(X_meta):
-            if not isinstance(X_meta[0], str):
-                raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
+        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and len(X_meta) > 0
+        if numbers and not isinstance(X_meta[0], str):
+            raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
         if self.metric == "precomputed":
             if (y is None) != (y_meta is None):
                 raise ValueError("metric='precomputed' needs y_meta, the labels of X's columns, together with y.")

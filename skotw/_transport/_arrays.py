@@ -27,7 +27,8 @@ def to_numpy(x: Any) -> NDArray[Any]:
 def dtype_of(X: Any) -> np.dtype[Any]:
     """NumPy's name for the dtype of ``X``."""
     if isinstance(X, np.ndarray) or sparse.issparse(X):
-        return np.dtype(X.dtype)
+        dtype: np.dtype[Any] = X.dtype
+        return dtype
     return to_numpy(X[:0]).dtype
 
 

@@ -26,7 +26,10 @@ CHUNK = 4096  # rows at a time where a pass over (N, d) makes a temporary: it st
 class Kernel(Protocol):
     """``L_ij = constant - log2(e) * rate * d_ij``, on request."""
 
-    constant: float
+    @property
+    def constant(self) -> float:
+        """What a caller subtracts for the logarithm itself."""
+        ...
 
     def block(self, block: Block, columns: slice, work: dict[str, Any], out: Any | None = None) -> Any:
         """L on the block's rows and the given columns, in ``out`` or in the thread's scratch memory."""

@@ -69,7 +69,8 @@ class _Objective:
 
 def weights_of(theta: NDArray[np.float64]) -> NDArray[np.float64]:
     """softmax(theta), away from zero, where log-domain Sinkhorn has no gradient."""
-    return np.maximum(np.asarray(softmax(theta)), 1e-100)
+    w: NDArray[np.float64] = np.maximum(softmax(theta), 1e-100)
+    return w
 
 
 def solve(

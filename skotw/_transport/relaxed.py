@@ -129,7 +129,8 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
         component = groups
         for group, columns in enumerate(problem.columns):
             owner[columns] = group
-    mass = np.bincount(owner, weights=np.exp(problem.log_mass), minlength=partition.n_groups)
+    b = np.exp(problem.log_mass)
+    mass = np.bincount(owner, weights=b, minlength=partition.n_groups).astype(np.float64)
     totals = _Totals(component, p, mass)
 
     normalisers = exact.log_normalisers(cost, a, problem, partition, compute)
@@ -153,7 +154,7 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     rest = totals.log_excess(density)
     weights = p * np.exp(density - rest[component])
     potentials = potentials - (problem.rho + problem.eps) * rest[owner]
-    objective = float(np.exp(problem.log_mass) @ potentials)
+    objective = float(b @ potentials)
     return TransportResult(weights, potentials, None, n_iter, converged, objective)
 
 

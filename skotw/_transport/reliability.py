@@ -2,9 +2,12 @@
 
 For a trusted query of class c, a kernel k = exp(-d / (s h)) says which rows it meets. Among *other trusted samples*
 the share b of the kernel mass that falls on class c is known. Among *training rows* the share a on rows labelled c,
-expected over drawing as many rows of each label as there are trusted ones, falls short of it as labels are wrong:
+expected over drawing as many rows of each label as b has, falls short of it as labels are wrong:
 
-    r = (mean a - 1/K) / (mean b - 1/K)                                                                   (4)
+    r = (mean a - chance) / (mean b - chance)                                                             (4)
+
+A query leaves its own class m_c - 1 others. So that labels that say nothing give exactly chance and true ones b, the
+other classes count with m_k - 1 of their m_k samples as well, and as many rows of each label are drawn for a.
 
 The expectation over the draw is closed form: for independent S, O > 0
 
@@ -79,7 +82,7 @@ def kernel_histograms(
 
 
 def expected_shares(
-    histograms: NDArray[np.float64], counts: NDArray[np.intp], query_group: NDArray[np.intp]
+    histograms: NDArray[np.float64], draws: NDArray[np.intp], query_group: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """Share of a query's kernel mass on its own group, expected over a draw: (5).
 
@@ -87,8 +90,8 @@ def expected_shares(
     ----------
     histograms : ndarray of shape (G, Q, N_BINS)
         From :func:`kernel_histograms`.
-    counts : ndarray of shape (G,)
-        Rows to draw from each group, m_g; one less from the query's own.
+    draws : ndarray of shape (G,)
+        Rows to draw from each group, at least one.
     query_group : ndarray of shape (Q,)
 
     Returns
@@ -106,11 +109,11 @@ def expected_shares(
     for group in np.flatnonzero(present):
         transform = histograms[group] / mass[group] @ decay  # E exp(-t k), (Q, T)
         own = query_group == group
-        power = np.where(own, max(int(counts[group]) - 2, 0), counts[group])
+        power = np.where(own, draws[group] - 1, draws[group])
         product *= transform ** power[:, None]
     own_histograms = histograms[query_group, queries] / mass[query_group, 0]
     slope = own_histograms @ (k[:, None] * decay)  # E k exp(-t k)
-    drawn = (counts[query_group] - 1)[:, None]
+    drawn = draws[query_group][:, None]
     return np.asarray((drawn * slope * product * t).sum(axis=1) * (0.5 * np.log(2.0)))
 
 
@@ -122,6 +125,8 @@ def leave_one_out_shares(
     scale: float,
 ) -> NDArray[np.float64]:
     """Share of a query's kernel mass on its own group among the other trusted samples.
+
+    Of each other group of m samples it counts m - 1, by weight: as many as the query's own group has left.
 
     Parameters
     ----------
@@ -135,9 +140,12 @@ def leave_one_out_shares(
     scale : float
         Mean feature cost s.
     """
+    counts = np.bincount(groups)[groups]
+    thin = np.maximum(counts - 1, 1) / counts
     exponent = -distances / (scale * BANDWIDTH)
     exponent[np.arange(len(query)), query] = -np.inf
     exponent = np.maximum(exponent, -OCTAVES * np.log(2.0), where=np.isfinite(exponent), out=exponent)
     k = np.exp(exponent) * weight
     own = groups[None, :] == groups[query][:, None]
-    return np.asarray((k * own).sum(axis=1) / k.sum(axis=1))
+    of_own, of_all = (k * own).sum(axis=1), (k * np.where(own, 1.0, thin)).sum(axis=1)
+    return np.asarray(of_own / of_all)
