@@ -11,6 +11,9 @@ from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS as BOOLEAN_METRI
 # The row selection behind train_test_split: arrays, sparse matrices, frames and lists alike. The
 # public helpers (resample, train_test_split) choose the rows themselves and take no indices.
 from sklearn.utils import _safe_indexing as safe_indexing
+
+# The library of X under array API dispatch, NumPy otherwise.
+from sklearn.utils._array_api import get_namespace
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _num_samples as num_samples
 
@@ -21,6 +24,7 @@ __all__ = [
     "Interval",
     "StrOptions",
     "fit_context",
+    "get_namespace",
     "num_samples",
     "safe_indexing",
 ]

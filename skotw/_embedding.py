@@ -4,8 +4,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import has_fit_parameter
+
+from ._compat import get_namespace
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
@@ -132,7 +134,7 @@ def embed(transformer, X, name, *, allow_nan=False):
     Z = check_array(
         Z,
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=float_dtypes(Z),
         ensure_all_finite=False,
         ensure_min_features=0 if transformer is not None else 1,
         input_name=name,
@@ -141,9 +143,13 @@ def embed(transformer, X, name, *, allow_nan=False):
     return Z
 
 
-def _check_finite(Z, name, allow_nan):
-    from sklearn.utils import assert_all_finite
+def float_dtypes(X):
+    """float64 and float32 as the library of X has them: other types become the first."""
+    xp, _ = get_namespace(X)
+    return [xp.float64, xp.float32]
 
+
+def _check_finite(Z, name, allow_nan):
     try:
         assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
     except ValueError as error:

@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
 
-from ._reliability import ReliabilityMeter
+from ._reliability import LabelReliability, ReliabilityMeter
 from ._target import Target
 from ._transport import exact, gradient, relaxed
 from ._transport._arrays import dtype_of, empty, like, like_rows, namespace, take, to_numpy
@@ -109,9 +109,10 @@ class TransportModel:
         self._settle_scales(ordered, rows, group_weight)
         self.reliability, self._meter = None, None
         if target.kind == "classes":
-            self._meter = self._new_meter(meta, n_groups)
-            self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
-            self.reliability = self._meter.estimate()
+            self.reliability = LabelReliability.unknown(int((group_weight > 0).sum()))
+            if meta is not None and meta.Z is not None:
+                self._meter = self._new_meter(meta)
+                self._meter_add(ordered)
         self.reg = settings["reg"]
         if self.reg == "auto":
             known = self.reliability is not None
@@ -318,12 +319,9 @@ class TransportModel:
             differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
             self.label_scale = differences.mean(p, b, self.compute) or 1.0
 
-    def _new_meter(self, meta, n_groups):
+    def _new_meter(self, meta):
         memory = get_config()["working_memory"] * 2**20
-        if meta is None:
-            none = np.zeros(0, dtype=np.intp)
-            return ReliabilityMeter(self.metric, None, none, np.ones(0), n_groups, 1.0, memory)
-        codes = meta.target.meta_codes
+        codes, n_groups = meta.target.meta_codes, self.target.n_groups
         return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale, memory)
 
     def _partition(self, counts, cost, tiled):

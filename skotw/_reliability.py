@@ -33,6 +33,11 @@ class LabelReliability:
     overall: float
     per_class: np.ndarray
 
+    @classmethod
+    def unknown(cls, n_classes):
+        """What can be said without trusted samples."""
+        return cls(np.nan, np.full(n_classes, np.nan))
+
     def regularization(self):
         """Entropic regularisation for ``reg="auto"``: labels that are right need less of the features."""
         return _UNKNOWN_REG if np.isnan(self.overall) else 0.08 + 0.17 * self.overall**0.7
@@ -60,10 +65,12 @@ class ReliabilityMeter:
         self.counts = np.bincount(codes, minlength=n_groups)
         room = int(min(_MAX_QUERIES, memory // (8 * n_groups * reliability.N_BINS)))
         self.queries = _choose_queries(Z_meta, codes, self.counts, room)
-        self.columns = self.queries if metric.metric == "precomputed" else _rows(Z_meta, self.queries)
-        everything = np.arange(len(codes)) if metric.metric == "precomputed" else Z_meta
-        meta = _rows(Z_meta, self.queries)
-        self.distances = metric.distances(meta, everything) if len(self.queries) else None
+        asked = _rows(Z_meta, self.queries)
+        if metric.metric == "precomputed":
+            self.columns, everything = self.queries, np.arange(len(codes))
+        else:
+            self.columns, everything = asked, Z_meta
+        self.distances = metric.distances(asked, everything) if len(self.queries) else None
         self.weight = weight
         self.histograms = np.zeros((n_groups, len(self.queries), reliability.N_BINS))
 
@@ -81,7 +88,7 @@ class ReliabilityMeter:
         present = np.flatnonzero(self.histograms.sum(axis=(1, 2)) > 0)
         n_groups = len(present)
         if n_groups < 2:
-            return LabelReliability(np.nan, np.full(n_groups, np.nan))
+            return LabelReliability.unknown(n_groups)
         use = np.isin(self.codes[self.queries], present)
         known = np.isin(self.codes, present)
         index = np.cumsum(known) - 1
@@ -115,7 +122,7 @@ def _ratio(a, b, chance):
 def _choose_queries(Z_meta, codes, counts, room):
     """Meta samples to ask, evenly over the classes with two or more, whatever their order."""
     eligible = np.flatnonzero(counts >= 2)
-    if Z_meta is None or not len(eligible) or room < 1:
+    if not len(eligible) or room < 1:
         return np.array([], dtype=np.intp)
     if counts[eligible].sum() <= room:
         return np.flatnonzero(counts[codes] >= 2)

@@ -145,7 +145,8 @@ def target_kind(y, target_type):
     if target_type != "auto":
         return target_type
     y = to_numpy(y)
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
         return "columns"
     return "continuous" if type_of_target(y, input_name="y") == "continuous" else "classes"
 

@@ -6,18 +6,35 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ._compat import HasMethods, Interval, StrOptions, fit_context, num_samples, safe_indexing
-from ._embedding import embed, fit_embedding, is_frame
+from ._embedding import embed, fit_embedding, float_dtypes, is_frame
 from ._model import Meta, Rows, TransportModel
 from ._target import TARGET_TYPES, Target, target_kind
-from ._transport._arrays import like, like_rows
+from ._transport._arrays import like, like_rows, namespace
 from ._validation import check_weights
 from .costs import METRICS
 from .metrics import effective_sample_size
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
+
+
+def _can_stream(weighter):
+    """Raise where a parameter needs all rows at once, so that there is no ``partial_fit``."""
+    settings = {
+        "reg_prior": weighter.reg_prior == 0,
+        "max_weight": weighter.max_weight is None,
+        "solver": weighter.solver == "exact",
+    }
+    for name, streams in settings.items():
+        if not streams:
+            raise AttributeError(
+                f"{name}={getattr(weighter, name)!r} needs all rows at once: use fit, or leave {name} at its default "
+                "for partial_fit."
+            )
+    return True
 
 
 class OTSampleWeighter(BaseEstimator):
@@ -304,6 +321,7 @@ class OTSampleWeighter(BaseEstimator):
             sample_weight_meta=sample_weight_meta,
         ).sample_weight_
 
+    @available_if(_can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -344,21 +362,11 @@ class OTSampleWeighter(BaseEstimator):
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if a later chunk brings another meta set, or if ``reg_prior > 0``,
-            ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
+            As in :meth:`fit`; also if a later chunk brings another meta set.
+        AttributeError
+            If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
         """
         self._check_parameters()
-        wants_all = {
-            "reg_prior": self.reg_prior > 0,
-            "max_weight": self.max_weight is not None,
-            "solver": self.solver != "exact",
-        }
-        for name, value in wants_all.items():
-            if value:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} needs all rows at once: use fit, or leave {name} at its "
-                    "default for partial_fit."
-                )
         if not getattr(self, "_streaming", False):
             chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=True)
         else:
@@ -481,7 +489,9 @@ class OTSampleWeighter(BaseEstimator):
 
     def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
         """Which of the four were given, and whether that makes sense."""
-        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and len(X_meta) > 0
+        numbers = (
+            X_meta is not None and not is_frame(X_meta) and np.asarray(X_meta).ndim == 1 and num_samples(X_meta) > 0
+        )
         if numbers and not isinstance(X_meta[0], str):
             raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
         if self.metric == "precomputed":
@@ -522,7 +532,7 @@ class OTSampleWeighter(BaseEstimator):
             if num_samples(X) == 0:
                 raise ValueError(f"{name} has 0 sample(s), while a minimum of 1 is required.")
             return X
-        checks = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": False}
+        checks = {"accept_sparse": "csr", "dtype": float_dtypes(X), "ensure_all_finite": False}
         if name != "X":
             validate_data(self, X, reset=False, skip_check_array=True)
             return check_array(X, **checks, input_name=name)
@@ -592,7 +602,7 @@ class OTSampleWeighter(BaseEstimator):
     def _publish(self, sample_weight):
         model = self._model
         self.sample_weight_ = sample_weight
-        self.potentials_ = model.potentials
+        self.potentials_ = _beside(model.potentials, sample_weight)
         self.objective_ = model.objective
         self.n_iter_ = model.n_iter
         self.cost_scale_ = model.cost_scale
@@ -600,11 +610,11 @@ class OTSampleWeighter(BaseEstimator):
         self.label_reliability_ = model.reliability
         self.effective_sample_size_ = effective_sample_size(sample_weight)
         mass = model.group_mass[model.groups]
-        self.class_mass_ = mass / mass.sum()
+        self.class_mass_ = _beside(mass / mass.sum(), sample_weight)
         self.__dict__.pop("classes_", None)
         names = model.target.group_names()
         if model.target.kind == "classes":
-            self.classes_ = model.target.labels[model.groups]
+            self.classes_ = _beside(model.target.labels[model.groups], sample_weight)
         elif names:
             self.classes_ = [names[group] for group in model.groups]
         if self.verbose:
@@ -613,6 +623,13 @@ class OTSampleWeighter(BaseEstimator):
                 f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
                 f"sample size {self.effective_sample_size_:.1f}"
             )
+
+
+def _beside(values, X):
+    """``values`` as they are, or as a tensor of their dtype where ``X`` is one."""
+    if isinstance(X, np.ndarray) or values.dtype.kind not in "biuf":
+        return values
+    return like(values, X) if values.dtype.kind == "f" else namespace(X).asarray(values, device=X.device)
 
 
 class _Chunk:

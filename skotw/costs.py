@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import euclidean_distances, pairwise_distances
 
 from ._compat import BOOLEAN_METRICS, PAIRWISE_METRICS
 from ._transport._arrays import empty, like, to_numpy
@@ -107,6 +107,8 @@ class FeatureMetric:
             return np.array(to_numpy(A), dtype=np.float64)[:, B]
         if self.metric in _GEMM:
             A, B = (X if sparse.issparse(X) else to_numpy(X) for X in (A, B))
+            if self.metric == "sqeuclidean":  # scipy's takes no sparse rows
+                return euclidean_distances(A, B, squared=True).astype(np.float64)
             return pairwise_distances(A, B, metric=self.metric).astype(np.float64)
         return np.asarray(self._pairwise(A, B), dtype=np.float64)
 

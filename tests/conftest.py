@@ -2,6 +2,9 @@
 
 import os
 
+# Before scipy is imported anywhere: the tests of tensors under array API dispatch need it.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 from hypothesis import settings
 
 # The time of one example says nothing on a busy machine. Continuous integration draws the same

@@ -189,9 +189,7 @@ def test_repetition_is_weight_and_zero_is_absence(data, k, scale):
     assert_same_prototypes(with_absent, weighted)
 
     order = rng.permutation(y.size)
-    permuted = class_prototypes(
-        X[order], y[order], sample_weight=scale * times[order], n_prototypes=k
-    )
+    permuted = class_prototypes(X[order], y[order], sample_weight=scale * times[order], n_prototypes=k)
     assert_same_prototypes(permuted, weighted)
 
 
@@ -217,9 +215,7 @@ def test_one_hot_rows_do_not_depend_on_rounding():
     expected = class_prototypes(X, y, sample_weight=weight, n_prototypes=6)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(3000)
-        permuted = class_prototypes(
-            X[order], y[order], sample_weight=3 * weight[order], n_prototypes=6
-        )
+        permuted = class_prototypes(X[order], y[order], sample_weight=3 * weight[order], n_prototypes=6)
         assert_allclose(permuted[2].sum(), 3 * expected[2].sum())
         assert_same_prototypes((permuted[0], permuted[1], permuted[2] / 3), expected)
 
@@ -234,9 +230,7 @@ def test_sparse_equals_dense(kind, k):
     results = class_prototypes(kind(X), y, sample_weight=weight, n_prototypes=k)
     assert isinstance(results[0], np.ndarray)
     # k-means only finds local optima: rows that sort differently would be another start.
-    assert_same_prototypes(
-        results, class_prototypes(X, y, sample_weight=weight, n_prototypes=k), 1e-9
-    )
+    assert_same_prototypes(results, class_prototypes(X, y, sample_weight=weight, n_prototypes=k), 1e-9)
 
 
 def test_sparse_repetition_is_weight():

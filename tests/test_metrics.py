@@ -135,9 +135,7 @@ def sides():
 def test_one_dimension_is_the_wasserstein_distance(sides):
     u, v = sides["X"][:, :1], sides["X_meta"][:, :1]
     p, b = sides["sample_weight"], sides["sample_weight_meta"]
-    distance = transport_distance(
-        u, v, sample_weight=p, sample_weight_meta=b, metric="euclidean", cost_scale=1
-    )
+    distance = transport_distance(u, v, sample_weight=p, sample_weight_meta=b, metric="euclidean", cost_scale=1)
     assert distance == pytest.approx(wasserstein_distance(u[:, 0], v[:, 0], p, b), rel=1e-10)
 
 
@@ -174,9 +172,7 @@ def test_combined_cost(sides, metric):
 def test_same_measure_is_at_distance_zero(sides):
     X, y, w = sides["X"], sides["y"], sides["sample_weight"]
     order = np.random.default_rng(1).permutation(30)
-    distance = transport_distance(
-        X, X[order], y, y[order], sample_weight=w, sample_weight_meta=3 * w[order]
-    )
+    distance = transport_distance(X, X[order], y, y[order], sample_weight=w, sample_weight_meta=3 * w[order])
     assert distance == pytest.approx(0, abs=1e-10)
 
 

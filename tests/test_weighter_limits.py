@@ -112,9 +112,9 @@ def _pot(C, p, b, reg, rho, stop=1e-16):
 )
 def test_exact_solution_is_that_of_pot(case, metric, prior, reg, label_weight, weighted):
     sw, sw_meta = (case.sw, case.sw_meta) if weighted else (np.ones(len(case.y)), np.ones(len(case.y_meta)))
-    w = Weighter(
-        metric=metric, prior=prior, reg=reg, label_weight=label_weight, class_mass=case.class_mass
-    ).fit(*case.sets, sample_weight=sw, sample_weight_meta=sw_meta)
+    w = Weighter(metric=metric, prior=prior, reg=reg, label_weight=label_weight, class_mass=case.class_mass).fit(
+        *case.sets, sample_weight=sw, sample_weight_meta=sw_meta
+    )
     p, b = case.measures(prior, case.class_mass, sw, sw_meta)
     D = pairwise_distances(case.X, case.X_meta, metric=metric)
     mean = np.sqrt(p @ D**2 @ b) if metric == "euclidean" else p @ D @ b
@@ -255,7 +255,9 @@ def test_weights_tend_to_the_prior_as_reg_grows(case, prior, metric):
 
 
 @few
-@given(case=cases(scales=(1.0,)), metric=st.sampled_from(["sqeuclidean", "cityblock"]), label=st.sampled_from([0.0, 0.5]))
+@given(
+    case=cases(scales=(1.0,)), metric=st.sampled_from(["sqeuclidean", "cityblock"]), label=st.sampled_from([0.0, 0.5])
+)
 def test_mass_goes_to_the_nearest_as_reg_vanishes(case, metric, label):
     # whole numbers: two costs are equal, or half a unit apart
     X, X_meta = np.round(case.X), np.round(case.X_meta)
@@ -264,7 +266,7 @@ def test_mass_goes_to_the_nearest_as_reg_vanishes(case, metric, label):
     case.X, case.X_meta = X, X_meta
     _, b = case.measures("uniform", dict.fromkeys(range(case.k), 1.0), case.sw, case.sw_meta)
     C = case.cost(metric, label, 1.0)
-    nearest = (C == C.min(axis=0)) * case.sw[:, None]
+    nearest = (C.min(axis=0) == C) * case.sw[:, None]
     expected = (nearest / nearest.sum(axis=0)) @ b
     assert_same(weights, expected * case.sw.sum(), tolerance(0.01))
 
@@ -384,7 +386,10 @@ def test_weights_of_unseen_rows_depend_on_the_row_alone(case, params):
 
 @few
 @given(
-    case=cases(max_n=60, scales=unit_scales), params=settings_drawn, reg_prior=st.sampled_from([0.0, 0.2]), memory=st.sampled_from([1e-4, 1e-3, 0.01])
+    case=cases(max_n=60, scales=unit_scales),
+    params=settings_drawn,
+    reg_prior=st.sampled_from([0.0, 0.2]),
+    memory=st.sampled_from([1e-4, 1e-3, 0.01]),
 )
 def test_block_size_does_not_matter(case, params, reg_prior, memory):
     if params["reg"] == "auto":  # the memory bounds the count of queries too
@@ -517,9 +522,7 @@ def test_cap_takes_from_the_largest_and_keeps_class_masses():
     density, before = (w.sample_weight_ / case.sw / mean for w in (capped, free))
     assert before.max() > 2.0
     assert density.max() <= 2.0 + 1e-12
-    assert_allclose(
-        *(np.bincount(case.y, weights=w.sample_weight_) for w in (capped, free)), rtol=1e-12
-    )
+    assert_allclose(*(np.bincount(case.y, weights=w.sample_weight_) for w in (capped, free)), rtol=1e-12)
     assert np.all(density[before < 1.9] >= before[before < 1.9] * (1 - 1e-12))
     assert capped.effective_sample_size_ > free.effective_sample_size_
 

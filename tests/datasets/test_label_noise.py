@@ -58,9 +58,7 @@ def test_every_label_flips_with_the_probability_asked_for(arguments, shares):
     expected = shares[y]
     assert np.all(seen[expected == 0] == 0)
     # Five standard deviations of a binomial share.
-    assert np.all(
-        np.abs(seen / n_seeds - expected) <= 5 * np.sqrt(expected * (1 - expected) / n_seeds)
-    )
+    assert np.all(np.abs(seen / n_seeds - expected) <= 5 * np.sqrt(expected * (1 - expected) / n_seeds))
 
 
 def test_shares_of_a_large_sample():
