@@ -2,10 +2,10 @@
 
     python benchmarks/digits.py --seeds 10
 
-Data: scikit-learn's digits, pixels divided by 16. A stratified half is the test set. Of the rest 10 images per class are
-trusted, the others are made long-tailed, imbalance 50, and 30 % of their labels are flipped or none. Classifiers: logistic
-regression and SVC, both with C=10. Trusted rows join training with class-balanced weights computed on the union. Prints
-balanced accuracy on the test half, mean and standard deviation over the seeds.
+Data: scikit-learn's digits, pixels divided by 16. A stratified half is the test set. Of the rest 10 images per class
+are trusted, the others are made long-tailed, imbalance 50, and 30 % of their labels are flipped or none. Classifiers:
+logistic regression and SVC, both with C=10. Trusted rows join training with class-balanced weights computed on the
+union. Prints balanced accuracy on the test half, mean and standard deviation over the seeds.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main():
         print(f"{title:<24}{'LogisticRegression':>20}{'SVC':>20}")
         for name in runs[0]:
             scores = np.array([run[name] for run in runs])
-            cells = [f"{mean:.3f} +- {sd:.3f}" for mean, sd in zip(scores.mean(0), scores.std(0), strict=True)]
+            cells = [f"{mean:.3f} +- {sd:.3f}" for mean, sd in zip(scores.mean(0), scores.std(0, ddof=1), strict=True)]
             print(f"{name:<24}" + "".join(f"{cell:>20}" for cell in cells))
         print()
 

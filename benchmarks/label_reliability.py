@@ -34,7 +34,7 @@ PER_CLASS = (5, 10)
 
 
 def true_reliability(y_given, y_true):
-    """r of labels ``y_given`` whose truth is known; labels that no row carries do not count."""
+    """Equation above for labels ``y_given`` whose truth is known; labels that no row carries do not count."""
     labels = np.unique(y_given)
     chance = 1.0 / labels.size
     precision = np.mean([np.mean(y_true[y_given == label] == label) for label in labels])

@@ -13,7 +13,7 @@ from ._compat import HasMethods, Interval, StrOptions, fit_context, num_samples,
 from ._embedding import embed, fit_embedding, float_dtypes, is_frame
 from ._model import Meta, Rows, TransportModel
 from ._target import TARGET_TYPES, Target, target_kind
-from ._transport._arrays import like, like_rows, namespace
+from ._transport._arrays import like, like_rows
 from ._validation import check_weights
 from .costs import METRICS
 from .metrics import effective_sample_size
@@ -602,7 +602,7 @@ class OTSampleWeighter(BaseEstimator):
     def _publish(self, sample_weight):
         model = self._model
         self.sample_weight_ = sample_weight
-        self.potentials_ = _beside(model.potentials, sample_weight)
+        self.potentials_ = like(model.potentials, sample_weight)
         self.objective_ = model.objective
         self.n_iter_ = model.n_iter
         self.cost_scale_ = model.cost_scale
@@ -610,11 +610,11 @@ class OTSampleWeighter(BaseEstimator):
         self.label_reliability_ = model.reliability
         self.effective_sample_size_ = effective_sample_size(sample_weight)
         mass = model.group_mass[model.groups]
-        self.class_mass_ = _beside(mass / mass.sum(), sample_weight)
+        self.class_mass_ = like(mass / mass.sum(), sample_weight)
         self.__dict__.pop("classes_", None)
         names = model.target.group_names()
         if model.target.kind == "classes":
-            self.classes_ = _beside(model.target.labels[model.groups], sample_weight)
+            self.classes_ = model.target.labels[model.groups]
         elif names:
             self.classes_ = [names[group] for group in model.groups]
         if self.verbose:
@@ -623,13 +623,6 @@ class OTSampleWeighter(BaseEstimator):
                 f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
                 f"sample size {self.effective_sample_size_:.1f}"
             )
-
-
-def _beside(values, X):
-    """``values`` as they are, or as a tensor of their dtype where ``X`` is one."""
-    if isinstance(X, np.ndarray) or values.dtype.kind not in "biuf":
-        return values
-    return like(values, X) if values.dtype.kind == "f" else namespace(X).asarray(values, device=X.device)
 
 
 class _Chunk:

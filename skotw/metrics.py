@@ -174,8 +174,7 @@ def transport_distance(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features), or (n_samples, n_meta) if \
-            metric="precomputed"
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), or (n_samples, n_meta) if metric="precomputed"
         Training rows as they should be compared: embed or scale them beforehand.
     X_meta : {array-like, sparse matrix} of shape (n_meta, n_features), default=None
         Meta rows. Left out if the feature costs are precomputed.

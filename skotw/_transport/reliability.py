@@ -99,8 +99,9 @@ def expected_shares(
     ndarray of shape (Q,)
     """
     k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
-    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7
-    t = np.exp2(np.arange(-10.0, OCTAVES + 8.0, 0.5))
+    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7, from where t S is that small
+    lowest = -24.0 - np.ceil(np.log2(draws.max()))
+    t = np.exp2(np.arange(lowest, OCTAVES + 8.0, 0.5))
     decay = np.exp(-np.outer(k, t))
     mass = histograms.sum(axis=2, keepdims=True)
     present = mass[:, 0, 0] > 0

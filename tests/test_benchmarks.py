@@ -1,0 +1,60 @@
+"""The benchmark scripts run, at sizes that say nothing."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_label_reliability(capsys):
+    rows = load("label_reliability").main(["--quick"])
+    assert {row["rate"] for row in rows} == {0.0, 0.3}
+    for row in rows:
+        assert row["truth"] == 1.0 or row["rate"] > 0
+        assert 0 <= row["estimate"] <= 1
+    assert "settings within" in capsys.readouterr().out
+
+
+def test_true_reliability_is_that_of_the_precisions():
+    module = load("label_reliability")
+    given, true = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1, 1])
+    # precisions 3/4 and 1, of which 1/2 is chance
+    assert module.true_reliability(given, true) == pytest.approx(0.75)
+    assert module.true_reliability(true, true) == 1.0
+
+
+def test_transport_speed(capsys):
+    module = load("transport_speed")
+    results = module.main(["--quick", "--repeats", "1", "--threads", "2", "--no-memory"])
+    assert all(result[name] > 0 for result in results.values() for name in ("gemm", "exact", "blocks", "estimator"))
+    printed = capsys.readouterr().out
+    assert "fitted exponents" in printed
+    assert "target at most 2.5" in printed
+
+
+def test_transport_speed_contenders_solve_one_problem():
+    module = load("transport_speed")
+    data = module.Data(600, 40, 8)
+    exact, blocks = (module.solve_exact(data, module.Compute(2, cache_bytes=cache)) for cache in (2**30, 0))
+    np.testing.assert_allclose(exact, blocks, rtol=1e-4)
+    np.testing.assert_allclose(exact, module.solve_pot(data), rtol=1e-3)
+    data.y_mixed = data.y
+    np.testing.assert_allclose(module.fit_estimator(data, 2) / 600, exact, rtol=1e-3)
+
+
+def test_transport_speed_memory_of_a_fresh_process():
+    module = load("transport_speed")
+    size = (20_000, 50, 64)
+    # the scaled copy of the rows is 4.9 MiB, POT holds several matrices of 3.8 MiB
+    assert 3.0 < module.added_memory("blocks", size, 1) < 20.0
+    assert module.added_memory("POT", size, 1) > 7.0
