@@ -472,7 +472,10 @@ class OTSampleWeighter(BaseEstimator):
         if self.metric != "precomputed":
             weighted = None if np.all(weight == weight[0]) else weight
             self.embedding_ = fit_embedding(self.embedding, X, y, weighted, self.random_state)
+        self._widen = False
         Z = self._embed(X, "X")
+        self._widen = self.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z)
+        Z = Z.astype(np.float64) if self._widen else Z
         by_cell = self.prior == "balanced" or self.n_prototypes is not None
         if alone:
             target = Target.of(y, len(weight), self.target_type, by_cell)
@@ -542,7 +545,7 @@ class OTSampleWeighter(BaseEstimator):
         Z = embed(self.embedding_, X, name, allow_nan=self.metric == "nan_euclidean")
         if self.metric == "precomputed" and Z.min() < 0:
             raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
-        return Z
+        return Z.astype(np.float64) if self._widen else Z
 
     def _meta_rows(self, X_meta, y_meta, Z, sample_weight_meta):
         """Embedded trusted rows, their labels and weights, without weightless ones."""
@@ -623,6 +626,14 @@ class OTSampleWeighter(BaseEstimator):
                 f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
                 f"sample size {self.effective_sample_size_:.1f}"
             )
+
+
+def _squares_leave_float32(Z):
+    """Whether rows are float32 of a scale whose squares, or their inverse, are not: they are measured in float64."""
+    if not (issparse(Z) or isinstance(Z, np.ndarray)) or Z.dtype != np.float32 or not Z.shape[1]:
+        return False
+    peak = max(abs(Z.max()), abs(Z.min()))
+    return bool(peak > 1e15 or 0 < peak < 1e-12)
 
 
 class _Chunk:

@@ -52,6 +52,7 @@ def test_transport_speed_contenders_solve_one_problem():
     np.testing.assert_allclose(module.fit_estimator(data, 2) / 600, exact, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_transport_speed_memory_of_a_fresh_process():
     module = load("transport_speed")
     size = (20_000, 50, 64)

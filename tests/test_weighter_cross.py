@@ -40,9 +40,7 @@ def _class_mass(choice, target_type):
 @pytest.mark.parametrize("class_mass", ["balanced", "meta", "dict"])
 @pytest.mark.parametrize("prior", ["balanced", "uniform"])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "cityblock", "precomputed"])
-def test_equal_data_gives_equal_numbers(
-    metric, prior, class_mass, target_type, reg_prior, max_weight, weighted
-):
+def test_equal_data_gives_equal_numbers(metric, prior, class_mass, target_type, reg_prior, max_weight, weighted):
     # the reliability needs memory of its own, and sees no costs among meta samples under "precomputed"
     auto = class_mass == "meta" and target_type == "classes" and metric != "precomputed" and not reg_prior
     small = 0.25 if auto else 1e-3  # MiB; the default holds all in one block

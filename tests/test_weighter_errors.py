@@ -61,7 +61,10 @@ def _with(array, index, value):
         ((X, Y, X_META, np.array([0, 1, None, 1, 0, 1], dtype=object)), "NaN"),
         ((X, _with(Y, 3, np.inf), X_META, Y_META), "infinity. Drop the rows"),
         ((X, _with(rng.normal(size=20), 3, np.nan), X_META, rng.normal(size=6)), "Drop the rows without a target"),
-        ((_with(X, (2, 1), np.nan), Y, X_META, Y_META), "X contains NaN or infinity after the embedding. Impute or drop"),
+        (
+            (_with(X, (2, 1), np.nan), Y, X_META, Y_META),
+            "X contains NaN or infinity after the embedding. Impute or drop",
+        ),
         ((X, Y, _with(X_META, (2, 1), np.nan), Y_META), "X_meta contains NaN or infinity after the embedding. Impute"),
     ],
 )
@@ -256,7 +259,7 @@ def test_rows_that_do_not_fit_the_model_are_refused(method):
         without(X, Y)
     with pytest.warns(UserWarning, match="without training rows"):
         fold = OTSampleWeighter().fit(X[Y == 0], Y[Y == 0], X_META, Y_META)
-    with pytest.raises(ValueError, match="classes that had no training rows: 1. Fit with rows of them"):
+    with pytest.raises(ValueError, match=r"classes that had no training rows: 1\. Fit with rows of them"):
         getattr(fold, method)(X, Y)
 
 
