@@ -78,7 +78,7 @@ def gemm(data, n_rows, row_threads, blas):
 
 def solve_exact(data, compute):
     """From the rows as they come to their weights."""
-    cost = cosine_cost(unit_rows(data.X), data.Z)
+    cost = cosine_cost(unit_rows(data.X, compute), data.Z)
     scale = cost.mean(data.p, data.b, compute)
     problem = Problem(
         eps=REG,

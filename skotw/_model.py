@@ -246,10 +246,10 @@ class TransportModel:
     def _sorted(self, rows):
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         if np.all(rows.codes[1:] >= rows.codes[:-1]):
-            return _Sorted(self.metric.rows(rows.Z), rows.values, rows.weight, counts, None)
+            return _Sorted(self.metric.rows(rows.Z, self.compute), rows.values, rows.weight, counts, None)
         order = np.argsort(rows.codes, kind="stable")
         values = None if rows.values is None else rows.values[order]
-        prepared = self.metric.rows(take(rows.Z, order), overwrite=True)
+        prepared = self.metric.rows(take(rows.Z, order), self.compute, overwrite=True)
         return _Sorted(prepared, values, rows.weight[order], counts, order)
 
     def _marginals(self, group_weight):
@@ -320,9 +320,8 @@ class TransportModel:
             self.label_scale = differences.mean(p, b, self.compute) or 1.0
 
     def _new_meter(self, meta):
-        memory = get_config()["working_memory"] * 2**20
         codes, n_groups = meta.target.meta_codes, self.target.n_groups
-        return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale, memory)
+        return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale)
 
     def _partition(self, counts, cost, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""

@@ -9,6 +9,7 @@ from ._transport._arrays import namespace, to_numpy
 from ._transport._blocks import Partition, rows_per_block
 
 _MAX_QUERIES = 128
+_MAX_HISTOGRAMS = 2**18  # of one group and query each: 0.8 GB
 _UNKNOWN_REG = 0.1
 # Trusted samples whose neighbours are this little better than chance cannot judge labels.
 _LEAST_SEPARATION = 0.02
@@ -60,14 +61,12 @@ class ReliabilityMeter:
     n_groups : int
     scale : float
         Mean feature cost.
-    memory : float
-        Bytes that the histograms may take.
     """
 
-    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale, memory):
+    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale):
         self.metric, self.codes, self.scale = metric, codes, scale
         self.counts = np.bincount(codes, minlength=n_groups)
-        room = int(min(_MAX_QUERIES, memory // (8 * n_groups * reliability.N_BINS)))
+        room = min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups)
         self.queries = _choose_queries(Z_meta, codes, self.counts, room)
         asked = _rows(Z_meta, self.queries)
         if metric.metric == "precomputed":

@@ -14,7 +14,7 @@ from ._embedding import embed, fit_embedding, float_dtypes, is_frame
 from ._model import Meta, Rows, TransportModel
 from ._target import TARGET_TYPES, Target, target_kind
 from ._transport._arrays import like, like_rows
-from ._validation import check_weights
+from ._validation import check_weights, named
 from .costs import METRICS
 from .metrics import effective_sample_size
 
@@ -440,8 +440,6 @@ class OTSampleWeighter(BaseEstimator):
 
     def _check_parameters(self):
         """Combinations that make no sense."""
-        if not np.isfinite([float(self.reg_prior), float(self.max_weight or 1.0)]).all():
-            raise ValueError("reg_prior and max_weight must be finite; leave them at their defaults.")
         if self.metric == "precomputed":
             if not (self.embedding is None or isinstance(self.embedding, str)):
                 raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
@@ -485,6 +483,12 @@ class OTSampleWeighter(BaseEstimator):
             target = Target.of(y_meta, len(meta_weight), self.target_type, by_cell)
             meta = Meta(Z_meta, target, meta_weight)
         codes, values = target.encode(y, len(weight), "y")
+        n_classes = target.n_groups if stream else len(np.unique(codes))
+        if kind == "classes" and n_classes < 2:
+            raise ValueError(
+                f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
+                "weights from the features alone leave out y and y_meta."
+            )
         rows = Rows(Z, codes, values, weight)
         self._streaming = stream
         self._model = TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)

@@ -67,12 +67,12 @@ class FeatureMetric:
             return cls(metric, {"VI": np.linalg.pinv(covariance, hermitian=True)})
         return cls(metric)
 
-    def rows(self, Z, *, overwrite=False):
+    def rows(self, Z, compute, *, overwrite=False):
         """Training rows as :meth:`cost` takes them; ``overwrite`` lets them be scaled in place."""
         if self.metric == "cosine":
-            return unit_rows(Z, overwrite=overwrite)
+            return unit_rows(Z, compute, overwrite=overwrite)
         if self.metric in _EUCLIDEAN:
-            return squared_rows(Z, self._origin(Z))
+            return squared_rows(Z, compute, self._origin(Z))
         return Z
 
     def cost(self, rows, Z_meta):

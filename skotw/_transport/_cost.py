@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skotw._transport._arrays import dtype_of, empty, like, namespace, scratch, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, map_blocks, rows_per_block
+from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks, rows_per_block
 
 LOG2E = math.log2(math.e)
-CHUNK = 4096  # rows at a time where a pass over (N, d) makes a temporary: it stays in cache
+CHEAP_FEATURES = 128  # a GEMM over this many costs less than fresh memory for its result
+CHUNK = 65536  # rows whose partial sums are added up in the dtype of X
 
 
 class Kernel(Protocol):
@@ -53,6 +54,11 @@ class Cost(Protocol):
         """Mean cost under the product of the probability vectors p (N,) and b (M,)."""
         ...
 
+    @property
+    def cheap(self) -> bool:
+        """Whether a block is quicker to evaluate twice than to keep in memory."""
+        ...
+
     def kernel(self, rate: float) -> Kernel:
         """The kernel of decay ``rate`` (1 / cost unit)."""
         ...
@@ -78,6 +84,10 @@ class InnerProductCost:
     @property
     def reference(self) -> Any:
         return np.empty(0, dtype=self.rows.dtype) if sparse.issparse(self.rows) else self.rows
+
+    @property
+    def cheap(self) -> bool:
+        return not sparse.issparse(self.rows) and int(self.rows.shape[1]) <= CHEAP_FEATURES
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
@@ -160,21 +170,29 @@ def _inverse_norms(X: Any) -> Any:
     return inverse
 
 
-def unit_rows(X: Any, *, overwrite: bool = False) -> Any:
+def unit_rows(X: Any, compute: Compute, *, overwrite: bool = False) -> Any:
     """x_i / |x_i|, zero rows staying zero; the rows of :func:`cosine_cost`."""
     if sparse.issparse(X):
         X = X if overwrite else X.copy()
         X.data *= np.repeat(_inverse_norms(X), np.diff(X.indptr))
         return X
     out = X if overwrite else empty(tuple(X.shape), X)
-    for start in range(0, X.shape[0], CHUNK):
-        part = X[start : start + CHUNK, :]
+
+    def scale_rows(block: Block, work: dict[str, Any]) -> None:
+        part = X[block.rows, :]
         scale = _inverse_norms(part)[:, None]
         if isinstance(X, np.ndarray):
-            np.multiply(part, scale, out=out[start : start + CHUNK, :])
+            np.multiply(part, scale, out=out[block.rows])
         else:
-            out[start : start + CHUNK, :] = part * scale
+            out[block.rows, :] = part * scale
+
+    for_blocks(scale_rows, _row_blocks(X, compute), compute, namespace(X))
     return out
+
+
+def _row_blocks(X: Any, compute: Compute) -> Partition:
+    size = rows_per_block(compute, X.shape[1], dtype_of(X).itemsize)
+    return Partition.of([int(X.shape[0])], size)
 
 
 def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
@@ -188,22 +206,24 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
         As they come.
     """
     eps = float(np.finfo(dtype_of(rows)).eps)
-    return InnerProductCost(rows, unit_rows(Z), 1.0, 64 * eps)
+    return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
 
 
-def squared_rows(X: Any, center: Any | None = None) -> Any:
+def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:
     """(x, |x|^2, 1) relative to ``center`` (dense only); the rows of :func:`squared_euclidean_cost`."""
     if sparse.issparse(X):
         one = np.ones((X.shape[0], 1), dtype=X.dtype)
         return sparse.hstack([X, _squared_norms(X)[:, None], one], format="csr", dtype=X.dtype)
     d = X.shape[1]
     rows = empty((X.shape[0], d + 2), X)
-    for start in range(0, X.shape[0], CHUNK):
-        chunk = slice(start, start + CHUNK)
-        part = X[chunk, :] if center is None else X[chunk, :] - center
-        rows[chunk, :d] = part
-        rows[chunk, d] = _squared_norms(part)
-        rows[chunk, d + 1] = 1.0
+
+    def append_squares(block: Block, work: dict[str, Any]) -> None:
+        part = X[block.rows, :] if center is None else X[block.rows, :] - center
+        rows[block.rows, :d] = part
+        rows[block.rows, d] = _squared_norms(part)
+        rows[block.rows, d + 1] = 1.0
+
+    for_blocks(append_squares, _row_blocks(X, compute), compute, namespace(X))
     return rows
 
 
@@ -220,7 +240,7 @@ def squared_euclidean_cost(rows: Any, Z: Any, center: Any | None = None) -> Inne
         That of the rows: any point near the data, against cancellation.
     """
     eps = float(np.finfo(dtype_of(rows)).eps)
-    squared = squared_rows(Z, center)
+    squared = squared_rows(Z, Compute(), center)
     d = squared.shape[1] - 2
     if sparse.issparse(squared):
         factors = sparse.diags_array(np.r_[np.full(d, 2.0), -1.0, -1.0].astype(rows.dtype))
@@ -251,6 +271,10 @@ class EuclideanCost:
     @property
     def reference(self) -> Any:
         return self.squared.reference
+
+    @property
+    def cheap(self) -> bool:
+        return False
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Root of the mean squared cost: closed form, and no less than the mean."""
@@ -300,6 +324,7 @@ class FunctionCost:
     shape: tuple[int, int]
     function: Callable[[int, int], Any]
     reference: Any
+    cheap: bool = False
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """One pass over the blocks."""
@@ -352,6 +377,10 @@ class SumCost:
     def reference(self) -> Any:
         return self.first.reference
 
+    @property
+    def cheap(self) -> bool:
+        return False
+
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         first = self.first.mean(p, b, compute)
         return self.first_weight * first + self.second_weight * self.second.mean(p, b, compute)
@@ -381,4 +410,4 @@ def constant_cost(n_rows: int, n_columns: int, X: Any) -> FunctionCost:
     def function(start: int, stop: int) -> Any:
         return namespace(zero).broadcast_to(zero, (stop - start, n_columns))
 
-    return FunctionCost((n_rows, n_columns), function, zero)
+    return FunctionCost((n_rows, n_columns), function, zero, cheap=True)

@@ -4,10 +4,10 @@ Without a constraint on the row sums every column normalises by itself,
 
     g_j = -eps logsumexp_i(log p_i - C_ij / eps),        w_i = p_i sum_j b_j exp((g_j - C_ij) / eps)       (2)
 
-so the exact minimiser takes the M normalisers and then the N weights. Columns are taken in tiles whose kernel
-E = 2^L fits the memory budget: each entry is then evaluated once, used for its column's sum, and used again for
-its row's. Where not even a narrow tile fits, E is evaluated twice. Either way both uses see the same numbers to
-the bit, so that w sums to the right total whatever the cancellation in C / eps.
+so the exact minimiser takes the M normalisers and then the N weights. Where a block of the kernel E = 2^L is cheap to
+evaluate it is evaluated for each of the two. Else columns are taken in tiles whose kernel fits the memory budget: each
+entry is evaluated once, used for its column's sum, and used again for its row's. Either way both uses see the same
+numbers to the bit, so that w sums to the right total whatever the cancellation in C / eps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from skotw._transport._blocks import Block, Compute, Partition, for_blocks, sum_
 from skotw._transport._cost import LOG2E, Cost, Kernel
 from skotw._transport._problem import Problem, TransportResult
 
-TILE_COLUMNS = 128  # narrower tiles read the rows too often
+TILE_COLUMNS = 256  # narrower tiles read the rows more often than they need be
+LEAST_COLUMNS = 96  # below, evaluating twice is quicker
 TILE_BYTES = 2**26  # wider ones pay for fresh memory
 
 
@@ -124,10 +125,13 @@ class _Tile:
 
 
 def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
-    """Columns whose kernel is held at a time; 0 where the budget has no room for enough of them."""
+    """Columns whose kernel is held at a time; 0 to hold none, as it is cheap or the budget too small."""
+    if cost.cheap:
+        return 0
     bytes_per_column = max(1, cost.shape[0] * dtype_of(cost.reference).itemsize)
-    width = min(n_columns, max(TILE_COLUMNS, TILE_BYTES // bytes_per_column))
-    if width * bytes_per_column > compute.cache_bytes:
+    width = max(TILE_COLUMNS, TILE_BYTES // bytes_per_column)
+    width = min(n_columns, width, compute.cache_bytes // bytes_per_column)
+    if width < min(n_columns, LEAST_COLUMNS):
         return 0
     n_tiles = -(-n_columns // width)
     return -(-n_columns // n_tiles)
