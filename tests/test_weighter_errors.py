@@ -202,11 +202,23 @@ def test_slow_convergence_is_told(monkeypatch):
         OTSampleWeighter(reg=0.05, reg_prior=1.0).fit(X, Y, X_META, Y_META)
 
 
+def a_class_more():
+    """The meta set with a third class, of which there are no training rows."""
+    return np.r_[X_META, X_META[:1]], np.r_[Y_META, 2]
+
+
 def test_meta_classes_without_training_rows_are_told():
-    with pytest.warns(UserWarning, match="classes without training rows: 0"):
-        w = OTSampleWeighter().fit(X[Y == 1], Y[Y == 1], X_META, Y_META)
-    assert list(w.classes_) == [1]
-    assert_allclose(w.sample_weight_.sum(), 10)
+    with pytest.warns(UserWarning, match="classes without training rows: 2"):
+        w = OTSampleWeighter(reg=0.1).fit(X, Y, *a_class_more())
+    assert list(w.classes_) == [0, 1]
+    # nothing but the columns of that class is lost
+    assert_allclose(w.sample_weight_, OTSampleWeighter(reg=0.1).fit_weights(X, Y, X_META, Y_META))
+
+
+@pytest.mark.parametrize("y_meta", [Y_META, np.zeros_like(Y_META)])
+def test_one_class_is_refused(y_meta):
+    with pytest.raises(ValueError, match=r"y has one class, 0; .* leave out y and y_meta"):
+        OTSampleWeighter().fit(X, np.zeros_like(Y), X_META, y_meta)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -258,9 +270,9 @@ def test_rows_that_do_not_fit_the_model_are_refused(method):
     with pytest.raises(ValueError, match="y was given, but there are no labels on the meta side"):
         without(X, Y)
     with pytest.warns(UserWarning, match="without training rows"):
-        fold = OTSampleWeighter().fit(X[Y == 0], Y[Y == 0], X_META, Y_META)
-    with pytest.raises(ValueError, match=r"classes that had no training rows: 1\. Fit with rows of them"):
-        getattr(fold, method)(X, Y)
+        fold = OTSampleWeighter().fit(X, Y, *a_class_more())
+    with pytest.raises(ValueError, match=r"classes that had no training rows: 2\. Fit with rows of them"):
+        getattr(fold, method)(X, Y + 1)
 
 
 @pytest.mark.parametrize("params", [{"reg_prior": 0.1}, {"max_weight": 2.0}, {"solver": "gradient"}])

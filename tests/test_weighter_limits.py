@@ -70,7 +70,7 @@ def cases(max_n=30, dtype=np.float64, scales=(1e-6, 1.0, 1e5)):
         seed=st.integers(0, 2**32 - 1),
         n=st.integers(2, max_n),
         m=st.integers(1, 12),
-        k=st.integers(1, 4),
+        k=st.integers(2, 4),
         d=st.integers(1, 5),
         ties=st.booleans(),
         scale=st.sampled_from(scales),
