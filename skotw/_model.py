@@ -56,6 +56,7 @@ class _Sorted:
     weight: np.ndarray
     counts: np.ndarray
     order: np.ndarray | None  # row indices in that order; None: as they came
+    reference: object  # an array of the rows' library, dtype and device
 
     def back(self, values):
         """Per-row values in the order in which the rows came."""
@@ -245,12 +246,13 @@ class TransportModel:
 
     def _sorted(self, rows):
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
-        if np.all(rows.codes[1:] >= rows.codes[:-1]):
-            return _Sorted(self.metric.rows(rows.Z, self.compute), rows.values, rows.weight, counts, None)
-        order = np.argsort(rows.codes, kind="stable")
-        values = None if rows.values is None else rows.values[order]
-        prepared = self.metric.rows(take(rows.Z, order), self.compute, overwrite=True)
-        return _Sorted(prepared, values, rows.weight[order], counts, order)
+        Z, values, weight, order = rows.Z, rows.values, rows.weight, None
+        if np.any(rows.codes[1:] < rows.codes[:-1]):
+            order = np.argsort(rows.codes, kind="stable")
+            Z, weight = take(Z, order), weight[order]
+            values = None if values is None else values[order]
+        reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
+        return _Sorted(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
 
     def _marginals(self, group_weight):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
@@ -296,8 +298,7 @@ class TransportModel:
         if lam < 1.0:
             features = self.metric.cost(ordered.rows, columns.Z)
         else:
-            dense = ordered.rows.data if sparse.issparse(ordered.rows) else ordered.rows
-            features = constant_cost(len(ordered.weight), len(columns.weight), dense)
+            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
         if labels is None:
             return features

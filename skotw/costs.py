@@ -67,10 +67,10 @@ class FeatureMetric:
             return cls(metric, {"VI": np.linalg.pinv(covariance, hermitian=True)})
         return cls(metric)
 
-    def rows(self, Z, compute, *, overwrite=False):
-        """Training rows as :meth:`cost` takes them; ``overwrite`` lets them be scaled in place."""
+    def rows(self, Z, compute):
+        """Training rows as :meth:`cost` takes them."""
         if self.metric == "cosine":
-            return unit_rows(Z, compute, overwrite=overwrite)
+            return unit_rows(Z, compute)
         if self.metric in _EUCLIDEAN:
             return squared_rows(Z, compute, self._origin(Z))
         return Z

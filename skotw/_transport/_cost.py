@@ -76,6 +76,7 @@ class InnerProductCost:
     columns: Any  # (M, d)
     constant: float = 0.0
     degenerate: float = 0.0  # means up to this are rounding noise
+    row_scale: Any | None = None  # (N,), dense rows only: what each row is yet to be multiplied by
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,7 +92,8 @@ class InnerProductCost:
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
-        product = _weighted_sum(self.rows, p) @ _weighted_sum(self.columns, b)
+        weight = p if self.row_scale is None else p * to_numpy(self.row_scale)
+        product = _weighted_sum(self.rows, weight) @ _weighted_sum(self.columns, b)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
 
@@ -101,7 +103,7 @@ class InnerProductCost:
             return _SparseProductKernel(self.rows, (self.columns * rate).T, rate * self.constant)
         Zt = empty((self.columns.shape[1], self.columns.shape[0]), self.rows)
         Zt[...] = namespace(self.rows).permute_dims(self.columns, (1, 0)) * rate
-        return _ProductKernel(self.rows, Zt, rate * self.constant)
+        return _ProductKernel(self.rows, Zt, rate * self.constant, self.row_scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,16 @@ class _ProductKernel:
     rows: Any
     Zt: Any
     constant: float
+    row_scale: Any | None
 
     def block(self, block: Block, columns: slice, work: dict[str, Any], out: Any | None = None) -> Any:
-        Zt = self.Zt[:, columns]
+        rows, Zt = self.rows[block.rows, :], self.Zt[:, columns]
+        if self.row_scale is not None:
+            scaled = scratch(work, "rows", (block.n_rows, Zt.shape[0]), self.rows)
+            rows = namespace(scaled).multiply(rows, self.row_scale[block.rows][:, None], out=scaled)
         if out is None:
             out = scratch(work, "kernel", (block.n_rows, Zt.shape[1]), self.rows)
-        return namespace(out).matmul(self.rows[block.rows, :], Zt, out=out)
+        return namespace(out).matmul(rows, Zt, out=out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,24 +176,36 @@ def _inverse_norms(X: Any) -> Any:
     return inverse
 
 
-def unit_rows(X: Any, compute: Compute, *, overwrite: bool = False) -> Any:
-    """x_i / |x_i|, zero rows staying zero; the rows of :func:`cosine_cost`."""
+@dataclass(frozen=True, eq=False)
+class ScaledRows:
+    """Rows ``scale_i x_i``, multiplied out block by block: no second copy of X is made."""
+
+    X: Any  # (N, d), dense
+    scale: Any  # (N,)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return int(self.X.shape[0]), int(self.X.shape[1])
+
+
+def unit_rows(X: Any, compute: Compute) -> Any:
+    """x_i / |x_i|, zero rows staying zero; the rows of :func:`cosine_cost`.
+
+    Returns
+    -------
+    ScaledRows, or a CSR matrix for one
+    """
     if sparse.issparse(X):
-        X = X if overwrite else X.copy()
+        X = X.copy()
         X.data *= np.repeat(_inverse_norms(X), np.diff(X.indptr))
         return X
-    out = X if overwrite else empty(tuple(X.shape), X)
+    scale = empty((int(X.shape[0]),), X)
 
-    def scale_rows(block: Block, work: dict[str, Any]) -> None:
-        part = X[block.rows, :]
-        scale = _inverse_norms(part)[:, None]
-        if isinstance(X, np.ndarray):
-            np.multiply(part, scale, out=out[block.rows])
-        else:
-            out[block.rows, :] = part * scale
+    def invert_norms(block: Block, work: dict[str, Any]) -> None:
+        scale[block.rows] = _inverse_norms(X[block.rows, :])
 
-    for_blocks(scale_rows, _row_blocks(X, compute), compute, namespace(X))
-    return out
+    for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(X))
+    return ScaledRows(X, scale)
 
 
 def _row_blocks(X: Any, compute: Compute) -> Partition:
@@ -200,13 +218,16 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
 
     Parameters
     ----------
-    rows : array or CSR matrix of shape (N, d)
+    rows : ScaledRows or CSR matrix of shape (N, d)
         From :func:`unit_rows`.
     Z : array or CSR matrix of shape (M, d)
         As they come.
     """
-    eps = float(np.finfo(dtype_of(rows)).eps)
-    return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
+    eps = float(np.finfo(dtype_of(Z)).eps)
+    if sparse.issparse(rows):
+        return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
+    Z = Z * _inverse_norms(Z)[:, None]
+    return InnerProductCost(rows.X, Z, 1.0, 64 * eps, row_scale=rows.scale)
 
 
 def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:
