@@ -180,27 +180,24 @@ def test_metadata_request_asks_for_the_meta_set():
     assert requests["y_meta"] is True
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
 @pytest.mark.parametrize("params", [{}, {"reg": 0.1, "reg_prior": 0.3}, {"n_prototypes": 1}, {"label_cost": "hard"}])
-def test_torch_tensors_under_array_api_dispatch(sets, metric, params):
+def test_torch_tensors_under_array_api_dispatch(sets, metric, params, device):
     torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
     X, y, X_meta, y_meta = sets
     expected = OTSampleWeighter(metric=metric, embedding=None, **params).fit(X, y, X_meta, y_meta)
-    pytest.importorskip("array_api_compat")
-    try:
-        context = sklearn.config_context(array_api_dispatch=True)
-        context.__enter__()
-    except (RuntimeError, ImportError):
-        pytest.skip("scipy's array API support is off (SCIPY_ARRAY_API=1 turns it on)")
-    try:
+    X, X_meta = (torch.as_tensor(rows, device=device) for rows in (X, X_meta))
+    with sklearn.config_context(array_api_dispatch=True):
         weighter = OTSampleWeighter(metric=metric, embedding=None, **params)
-        w = weighter.fit_weights(torch.as_tensor(X), y, torch.as_tensor(X_meta), y_meta)
-        assert isinstance(w, torch.Tensor)
-        np.testing.assert_allclose(w.numpy(), expected.sample_weight_, rtol=1e-9)
-        again = weighter.weigh(torch.as_tensor(X), y)
-        np.testing.assert_allclose(again.numpy(), w.numpy(), rtol=1e-9)
-    finally:
-        context.__exit__(None, None, None)
+        w = weighter.fit_weights(X, y, X_meta, y_meta)
+        again = weighter.weigh(X, y)
+    assert isinstance(w, torch.Tensor)
+    assert w.device == X.device
+    np.testing.assert_allclose(w.cpu().numpy(), expected.sample_weight_, rtol=1e-9)
+    np.testing.assert_allclose(again.cpu().numpy(), w.cpu().numpy(), rtol=1e-9)
 
 
 def test_verbose_prints_one_line(sets, capsys):
