@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._transport import reliability
-from ._transport._arrays import namespace, to_numpy
+from ._transport._arrays import take, to_numpy
 from ._transport._blocks import Partition, rows_per_block
 
 _MAX_QUERIES = 128
@@ -68,7 +68,7 @@ class ReliabilityMeter:
         self.counts = np.bincount(codes, minlength=n_groups)
         room = min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups)
         self.queries = _choose_queries(Z_meta, codes, self.counts, room)
-        asked = _rows(Z_meta, self.queries)
+        asked = take(Z_meta, self.queries)
         if metric.metric == "precomputed":
             self.columns, everything = self.queries, np.arange(len(codes))
         else:
@@ -137,10 +137,3 @@ def _choose_queries(Z_meta, codes, counts, room):
         quota = max(1, room // len(eligible))
         chosen.append(rows[np.linspace(0, len(rows) - 1, min(quota, len(rows))).astype(np.intp)])
     return np.concatenate(chosen)[: max(room, 1)]
-
-
-def _rows(Z, index):
-    if isinstance(Z, np.ndarray) or not hasattr(Z, "device"):
-        return Z[index]
-    xp = namespace(Z)
-    return xp.take(Z, xp.asarray(index, device=Z.device), axis=0)

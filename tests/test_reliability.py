@@ -199,3 +199,16 @@ def test_unknown_with_one_trusted_sample_per_class(noisy):
     weighter = OTSampleWeighter().fit(X, y, X_meta[first], y_meta[first])
     assert np.isnan(weighter.label_reliability_.overall)
     assert weighter.reg_ == 0.1
+
+
+@pytest.mark.parametrize("n_meta", [(5, 5, 5), (3, 6, 10)])
+def test_labels_that_say_nothing_give_exactly_zero(n_meta):
+    rng = np.random.default_rng(0)
+    centres = np.array([[4.0, 0.0], [-4.0, 0.0], [0.0, 6.0]])
+    rows = np.concatenate([centre + rng.normal(size=(30, 2)) for centre in centres])
+    y_meta = np.repeat([0, 1, 2], n_meta)
+    X_meta = centres[y_meta] + rng.normal(size=(len(y_meta), 2))
+    # every row under every label: a draw meets class c by its share of the draw, whatever the kernel
+    X, y = np.tile(rows, (3, 1)), np.repeat([0, 1, 2], len(rows))
+    found = OTSampleWeighter().fit(X, y, X_meta, y_meta).label_reliability_
+    np.testing.assert_allclose([found.overall, *found.per_class], 0.0, atol=1e-6)
