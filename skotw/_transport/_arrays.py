@@ -15,6 +15,16 @@ def namespace(X: Any) -> Any:
     return array_namespace(np.empty(0)) if sparse.issparse(X) else array_namespace(X)
 
 
+def functions(X: Any) -> Any:
+    """Where ``matmul``, ``multiply`` and ``exp2`` of arrays like ``X`` are called many times over.
+
+    NumPy's own have the standard's meaning, without the microseconds that a wrapper spends with the interpreter
+    locked, for which the other threads wait.
+    """
+    xp = namespace(X)
+    return np if is_numpy_namespace(xp) else xp
+
+
 def to_numpy(x: Any) -> NDArray[Any]:
     """``x`` as a NumPy array on the host."""
     if isinstance(x, np.ndarray):

@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from skotw._transport._arrays import dtype_of, empty, like, namespace, scratch, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks, rows_per_block
+from skotw._transport._arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
+from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks, rows_per_block, sum_blocks
 
 LOG2E = math.log2(math.e)
 CHEAP_FEATURES = 128  # a GEMM over this many costs less than fresh memory for its result
-CHUNK = 65536  # rows whose partial sums are added up in the dtype of X
 
 
 class Kernel(Protocol):
@@ -93,7 +93,7 @@ class InnerProductCost:
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
         weight = p if self.row_scale is None else p * to_numpy(self.row_scale)
-        product = _weighted_sum(self.rows, weight) @ _weighted_sum(self.columns, b)
+        product = _weighted_sum(self.rows, weight, compute) @ _weighted_sum(self.columns, b, compute)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
 
@@ -113,14 +113,24 @@ class _ProductKernel:
     constant: float
     row_scale: Any | None
 
+    @cached_property
+    def functions(self) -> Any:
+        return functions(self.rows)
+
     def block(self, block: Block, columns: slice, work: dict[str, Any], out: Any | None = None) -> Any:
-        rows, Zt = self.rows[block.rows, :], self.Zt[:, columns]
-        if self.row_scale is not None:
-            scaled = scratch(work, "rows", (block.n_rows, Zt.shape[0]), self.rows)
-            rows = namespace(scaled).multiply(rows, self.row_scale[block.rows][:, None], out=scaled)
+        rows, Zt = self.rows[block.rows], self.Zt[:, columns]
+        n_features, n_columns = Zt.shape
+        scale = None if self.row_scale is None else self.row_scale[block.rows, None]
+        scale_first = scale is not None and n_features < n_columns  # whichever has fewer entries
+        if scale_first:
+            scaled = scratch(work, "rows", (block.n_rows, n_features), self.rows)
+            rows = self.functions.multiply(rows, scale, out=scaled)
         if out is None:
-            out = scratch(work, "kernel", (block.n_rows, Zt.shape[1]), self.rows)
-        return namespace(out).matmul(rows, Zt, out=out)
+            out = scratch(work, "kernel", (block.n_rows, n_columns), self.rows)
+        self.functions.matmul(rows, Zt, out=out)
+        if scale is not None and not scale_first:
+            self.functions.multiply(out, scale, out=out)
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,17 +148,19 @@ class _SparseProductKernel:
         return out
 
 
-def _weighted_sum(X: Any, weight: NDArray[Any]) -> NDArray[np.float64]:
+def _weighted_sum(X: Any, weight: NDArray[Any], compute: Compute) -> NDArray[np.float64]:
     """sum_i weight_i x_i; partial sums are added up in float64 whatever the dtype of X."""
     if sparse.issparse(X):
         return np.asarray(X.T @ weight, dtype=np.float64)
-    xp = namespace(X)
-    total = np.zeros(X.shape[1])
-    for start in range(0, X.shape[0], CHUNK):
-        part = X[start : start + CHUNK, :]
-        row = like(weight[start : start + CHUNK], part)
-        total += to_numpy(xp.matmul(row, part)).astype(np.float64)
-    return total
+    weight = like(weight, X)
+    matmul = functions(X).matmul
+
+    def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
+        return to_numpy(matmul(weight[block.rows], X[block.rows]))
+
+    # in threads of ours: those of BLAS would go on spinning for tens of milliseconds, beside what comes next
+    total = np.zeros((1, X.shape[1]))
+    return sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(X), total)[0]
 
 
 def _squared_norms(X: Any) -> Any:

@@ -14,17 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skotw._transport._arrays import dtype_of, empty, like, namespace, to_numpy
+from skotw._transport._arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport._blocks import Block, Compute, Partition, for_blocks, sum_blocks
 from skotw._transport._cost import LOG2E, Cost, Kernel
 from skotw._transport._problem import Problem, TransportResult
 
-TILE_COLUMNS = 256  # narrower tiles read the rows more often than they need be
+TILE_COLUMNS = 128  # narrower tiles read the rows more often than they need be
 LEAST_COLUMNS = 96  # below, evaluating twice is quicker
 TILE_BYTES = 2**26  # wider ones pay for fresh memory
 
@@ -59,15 +60,19 @@ class _Tile:
         L = self.kernel.block(block, self.columns, work, out)
         if self.shift is not None:
             L -= like(self.shift[block.group], self.reference)[None, :]
-        return namespace(L).exp2(L, out=L)
+        return self.functions.exp2(L, out=L)
+
+    @cached_property
+    def functions(self) -> Any:
+        return functions(self.reference)
 
     def column_sums(self, partition: Partition, compute: Compute) -> NDArray[np.float64]:
-        xp = namespace(self.reference)
+        xp, matmul = namespace(self.reference), self.functions.matmul
         ones = like(np.ones(max(block.n_rows for block in partition.blocks)), self.reference)
 
         def block_sums(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
             row = ones[: block.n_rows] if self.a is None else self.a[block.rows]
-            return to_numpy(xp.matmul(row, self.evaluate(block, work, fresh=True)))
+            return to_numpy(matmul(row, self.evaluate(block, work, fresh=True)))
 
         sums = np.zeros((partition.n_groups, self.width))
         with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone with a shift
@@ -115,13 +120,13 @@ class _Tile:
             log_scale = log_scale + self.shift / LOG2E
         assert self.sums is not None
         scale = like(np.exp(np.where(self.sums > 0, log_scale, -np.inf)), self.reference)
-        xp = namespace(self.reference)
+        matmul = self.functions.matmul
 
         def block_rows(block: Block, work: dict[str, Any]) -> None:
             E = self.evaluate(block, work, fresh=False)
-            weights[block.rows] += xp.matmul(E, scale[block.group])
+            weights[block.rows] += matmul(E, scale[block.group])
 
-        for_blocks(block_rows, partition, compute, xp)
+        for_blocks(block_rows, partition, compute, namespace(self.reference))
 
 
 def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
