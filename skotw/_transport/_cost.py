@@ -160,7 +160,8 @@ def _weighted_sum(X: Any, weight: NDArray[Any], compute: Compute) -> NDArray[np.
 
     # in threads of ours: those of BLAS would go on spinning for tens of milliseconds, beside what comes next
     total = np.zeros((1, X.shape[1]))
-    return sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(X), total)[0]
+    sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(X), total)
+    return total.reshape(-1)
 
 
 def _squared_norms(X: Any) -> Any:
