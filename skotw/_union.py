@@ -1,0 +1,212 @@
+"""The meta set beside the training set: what must fit, what looks wrong, and both in one container."""
+
+import warnings
+from collections import Counter
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import column_or_1d
+
+from ._compat import num_samples
+from ._embedding import is_frame, numeric_columns
+from ._validation import named, to_numpy
+
+_THROUGH_THE_SAME_STEPS = (
+    "The trusted rows must go through the same steps as X: build the pipeline with "
+    "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...))."
+)
+# Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
+_FAR_SHARE = 0.1
+_LEAST_ROWS_FOR_A_RANGE = 5
+
+
+def unwrap(value):
+    """The content of a 1-tuple, in which a meta set survives slicing by cross-validation."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def check_meta_set(X, y, X_meta, y_meta, *, wrapped):
+    """Trusted rows in the container of X, after a look at what would otherwise go wrong in silence.
+
+    Parameters
+    ----------
+    X, X_meta : rows, as they came
+    y, y_meta : labels
+    wrapped : bool
+        Whether ``X_meta`` came in a 1-tuple.
+
+    Raises
+    ------
+    ValueError
+        If the two sets differ in kind or in number of features, or y is a binarised copy of the labels.
+    """
+    shapes = [getattr(rows, "shape", ()) for rows in (X, X_meta)]
+    if all(len(shape) == 2 for shape in shapes) and shapes[0][1] != shapes[1][1]:
+        raise ValueError(f"X_meta has {shapes[1][1]} features and X has {shapes[0][1]}. {_THROUGH_THE_SAME_STEPS}")
+    if isinstance(X, np.ndarray) and is_frame(X_meta):
+        X_meta = X_meta.to_numpy()  # bagging, among others, makes arrays of frames
+    if is_frame(X) != is_frame(X_meta):
+        kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
+        raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {_THROUGH_THE_SAME_STEPS}")
+    _refuse_binarised(y, y_meta)
+    if not wrapped and num_samples(X) == num_samples(X_meta):
+        warnings.warn(
+            f"The meta set has as many rows as X ({num_samples(X)}). Searches and cross-validation slice what is as "
+            "long as X, so it may have been cut like a sample weight. Pass 1-tuples, X_meta=(X_meta,) and "
+            "y_meta=(y_meta,), which are never cut.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return X_meta
+
+
+def _refuse_binarised(y, y_meta):
+    """One-vs-rest and its kin give every binary problem 0/1 labels, and the meta labels as they were."""
+    seen = set(np.asarray(to_numpy(y)).ravel().tolist())
+    unknown = set(np.asarray(to_numpy(y_meta)).ravel().tolist()) - seen
+    if unknown and seen in ({0, 1}, {-1, 1}):
+        raise ValueError(
+            f"y holds {named(sorted(seen))} only, and y_meta also {named(sorted(unknown, key=str))}. If y was binarised "
+            "by OneVsRestClassifier, OneVsOneClassifier or OutputCodeClassifier, turn the nesting around: "
+            "OTWeightedClassifier(OneVsRestClassifier(...)). Otherwise add training rows of these labels (a fold may "
+            "have lost them: stratify), or take their rows out of the meta set."
+        )
+
+
+def warn_far(X, X_meta):
+    """Warn of a meta set that missed the steps through which X went."""
+    if num_samples(X) < _LEAST_ROWS_FOR_A_RANGE:
+        return
+    far, n_values = 0, 0
+    for column, meta in numeric_columns(X, X_meta):
+        low, high = np.nanmin(column, axis=0), np.nanmax(column, axis=0)
+        varies = np.isfinite(high - low) & (high > low)
+        reach = (high - low) / 2
+        outside = ((meta < low - reach) | (meta > high + reach)) & varies
+        far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
+    if far > _FAR_SHARE * n_values:
+        warnings.warn(
+            f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
+            f"X had been transformed and X_meta had not. {_THROUGH_THE_SAME_STEPS}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+# ---------------------------------------------------------------------------------------------
+# Both sets in one container, of the kind of X
+
+
+def join_rows(X, X_meta):
+    """Rows of X, then of X_meta, in X's own container, column types and categories.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix, data frame, sequence}
+    X_meta : rows of the same features
+    """
+    if sparse.issparse(X):
+        return sparse.vstack([X, sparse.csr_array(X_meta).astype(X.dtype)], format=X.format)
+    if hasattr(X, "iloc"):
+        return _join_pandas(X, X_meta)
+    if is_frame(X):
+        return _join_polars(X, X_meta)
+    if isinstance(X, list) and not isinstance(X[0], list):
+        return [*X, *X_meta]  # documents
+    X = np.asarray(X)
+    X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(X_meta)
+    return np.concatenate([X, X_meta.astype(X.dtype) if X.dtype.kind == "f" else X_meta])
+
+
+def _join_pandas(X, X_meta):
+    import pandas as pd
+
+    if not is_frame(X):  # a Series of documents
+        return pd.concat([X, pd.Series(X_meta)], ignore_index=True)
+    X, X_meta = X.copy(deep=False), pd.DataFrame(X_meta, columns=X.columns)
+    for name in X.columns:
+        kind, meta = X[name].dtype, X_meta[name]
+        if isinstance(kind, pd.CategoricalDtype):
+            # concat turns categories that differ into strings, or objects
+            values = meta.dropna().unique()
+            known = [*kind.categories, *(value for value in values if value not in kind.categories)]
+            union = pd.CategoricalDtype(known, kind.ordered)
+            X[name], X_meta[name] = X[name].astype(union), meta.astype(union)
+        elif meta.dtype != kind and kind.kind not in "biu":
+            X_meta[name] = meta.astype(kind)
+    unique = X.index.append(X_meta.index).is_unique
+    return pd.concat([X, X_meta], ignore_index=not unique)
+
+
+def _join_polars(X, X_meta):
+    import polars as pl
+
+    X_meta = X_meta.select(X.columns)
+    for name, kind in X.schema.items():
+        if isinstance(kind, pl.Enum):
+            known = kind.categories.to_list()
+            values = X_meta[name].cast(pl.String).drop_nulls().unique(maintain_order=True).to_list()
+            union = pl.Enum([*known, *(value for value in values if value not in known)])
+            X, X_meta = (rows.with_columns(rows[name].cast(pl.String).cast(union)) for rows in (X, X_meta))
+        elif kind in (pl.Float32, pl.Categorical):
+            X_meta = X_meta.with_columns(X_meta[name].cast(kind))
+    return pl.concat([X, X_meta], how="vertical_relaxed")
+
+
+def join_labels(y, y_meta):
+    """Labels of the training rows, then of the meta rows."""
+    both = [np.asarray(to_numpy(labels)) for labels in (y, y_meta)]
+    if all(labels.ndim == 2 and labels.shape[1] > 1 for labels in both):
+        return np.concatenate(both)
+    return np.concatenate([column_or_1d(labels) for labels in both])
+
+
+# ---------------------------------------------------------------------------------------------
+# Meta rows that are training rows as well
+
+
+def warn_repeated(joined, n_samples):
+    """Warn of meta rows that are training rows too, unless rows of X repeat each other as often.
+
+    Parameters
+    ----------
+    joined : rows as :func:`join_rows` leaves them
+    n_samples : int
+        The first of them are training rows.
+    """
+    keys = _row_keys(joined)
+    if keys is None:
+        return
+    train, meta = keys[:n_samples], keys[n_samples:]
+    repeated = sum(map(set(train).__contains__, meta))
+    if not repeated:
+        return
+    # Few distinct values per feature make rows alike by chance: they are as often alike within X.
+    alike = sum(count for count in Counter(train).values() if count > 1) / n_samples
+    if repeated / len(meta) > 2 * alike:
+        warnings.warn(
+            f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, and leak into the test folds "
+            "of a cross-validation. Take them out of X, as skotw.meta.balanced_meta_split does.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _row_keys(X):
+    """Something hashable for every row, equal for equal rows; None where there is nothing of the kind."""
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+        X.sum_duplicates()
+        ends = X.indptr.tolist()
+        rows = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+        return [(X.indices[row].tobytes(), X.data[row].tobytes()) for row in rows]
+    if hasattr(X, "iloc"):
+        from pandas.util import hash_pandas_object
+
+        return hash_pandas_object(X, index=False).tolist()
+    if hasattr(X, "hash_rows"):
+        return X.hash_rows().to_list()
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1]:
+        X = np.ascontiguousarray(X)
+        return X.view(f"V{X.itemsize * X.shape[1]}").ravel().tolist()
+    return list(X) if isinstance(X, list) else None
