@@ -5,12 +5,13 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import get_tags
+from sklearn.utils import assert_all_finite, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ._compat import Interval, fit_context, num_samples, safe_indexing, slice_params
+from ._compat import Interval, fit_context, num_samples, slice_params
+from ._inner import take_rows
 from ._refit import check_refit, class_probabilities, deal_folds, refit_weights
 from ._weighted import BaseOTWeighted, inner_has
 
@@ -172,6 +173,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
             as well, or have classes that the training rows lack, or if the estimator balances classes once more.
         """
         if y is not None:
+            assert_all_finite(np.asarray(y), input_name="y")
             check_classification_targets(y)
         self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
         self.classes_ = self.estimator_.classes_
@@ -242,8 +244,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         X, y = sets.X_train, np.asarray(sets.y_train)
 
         def fit_rows(rows):
-            params = slice_params(X, fit_params, rows)
-            return fit(safe_indexing(X, rows), safe_indexing(y, rows), weight[rows], params)
+            return fit(*take_rows(rows, X, y), weight[rows], slice_params(X, fit_params, rows))
 
         n_samples = num_samples(sets.X)
         is_meta = np.arange(len(y)) >= n_samples

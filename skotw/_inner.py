@@ -8,7 +8,7 @@ from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import resample
+from sklearn.utils import indexable, resample
 from sklearn.utils.validation import has_fit_parameter
 
 from ._compat import BaseSearchCV, safe_indexing
@@ -67,7 +67,7 @@ def fit_weighted(estimator, X, y, sample_weight, route, params, random_state):
     estimator = clone(estimator)
     if route is None:
         rows = draw_rows(sample_weight, random_state)
-        return estimator.fit(safe_indexing(X, rows), safe_indexing(y, rows), **params)
+        return estimator.fit(*take_rows(rows, X, y), **params)
     if route.by_request or (params and get_config()["enable_metadata_routing"]):
         with config_context(enable_metadata_routing=True):
             _request_weights(estimator)
@@ -75,6 +75,11 @@ def fit_weighted(estimator, X, y, sample_weight, route, params, random_state):
     # What is passed by name needs no requests, and with routing on a pipeline would not take it.
     with config_context(enable_metadata_routing=False):
         return estimator.fit(X, y, **{route.name: sample_weight}, **params)
+
+
+def take_rows(rows, *containers):
+    """The rows of containers of any kind."""
+    return [safe_indexing(container, rows) for container in indexable(*containers)]
 
 
 def draw_rows(sample_weight, random_state, n_samples=None):

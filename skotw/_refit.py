@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
-from ._compat import safe_indexing
+from ._inner import take_rows
 
 _N_FOLDS = 5
 _METRICS = ("cosine", "sqeuclidean")
@@ -71,7 +71,7 @@ def class_probabilities(fit, X, y, folds, unseen=None):
     for fold in np.unique(folds):
         model, rows = fit(np.flatnonzero(folds != fold)), np.flatnonzero(folds == fold)
         columns = np.searchsorted(classes, np.ravel(model.classes_))
-        proba[np.ix_(rows, columns)] = model.predict_proba(safe_indexing(X, rows))
+        proba[np.ix_(rows, columns)] = model.predict_proba(*take_rows(rows, X))
         if unseen is not None:
             found = model.predict_proba(unseen)
             of_unseen.append(np.zeros((len(found), len(classes))))

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge
-from sklearn.utils import get_tags
+from sklearn.utils import column_or_1d, get_tags
 
 from ._compat import fit_context, num_samples
 from ._validation import check_weights
@@ -142,6 +142,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
     def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
+        y = y if y is None else column_or_1d(y, warn=True)
         if y is None or X_meta is not None or y_meta is not None:
             return super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)
         warnings.warn(

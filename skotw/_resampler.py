@@ -2,8 +2,8 @@
 
 from numbers import Integral
 
-from ._compat import Interval, fit_context, safe_indexing
-from ._inner import draw_rows
+from ._compat import Interval, fit_context
+from ._inner import draw_rows, take_rows
 from ._weighted import WeighsFirst
 
 __all__ = ["OTResampler"]
@@ -144,7 +144,7 @@ class OTResampler(WeighsFirst):
         """
         sets, weight = self._fit_sets(X, y, X_meta, y_meta)
         self.sample_indices_ = draw_rows(weight, self.random_state, self.n_samples)
-        return safe_indexing(sets.X_train, self.sample_indices_), safe_indexing(sets.y_train, self.sample_indices_)
+        return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
 
     def _fit_sets(self, X, y, X_meta, y_meta):
         if self.meta is not None:

@@ -191,7 +191,7 @@ def _check_arguments(estimator, y, sample_weight):
             f"{type(estimator).__name__} requires y to be passed, but the target y is None. For weights from the features "
             "alone use OTSampleWeighter."
         )
-    if sample_weight is not None and np.ndim(sample_weight) > 1:
+    if sample_weight is not None and np.asarray(sample_weight).ndim > 1:
         raise ValueError(
             "sample_weight has two dimensions. If these are the trusted rows, pass them by keyword: "
             "fit(X, y, X_meta=X_meta, y_meta=y_meta)."
