@@ -16,7 +16,7 @@ _THROUGH_THE_SAME_STEPS = (
     "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...))."
 )
 # Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
-_FAR_SHARE = 0.1
+_FAR_SHARE = 0.2
 _LEAST_ROWS_FOR_A_RANGE = 5
 
 
@@ -38,7 +38,7 @@ def check_meta_set(X, y, X_meta, y_meta, *, wrapped):
     Raises
     ------
     ValueError
-        If the two sets differ in kind or in number of features, or y is a binarised copy of the labels.
+        If the two sets differ in kind or in number of features, or y holds codes of the labels.
     """
     shapes = [getattr(rows, "shape", ()) for rows in (X, X_meta)]
     if all(len(shape) == 2 for shape in shapes) and shapes[0][1] != shapes[1][1]:
@@ -48,7 +48,7 @@ def check_meta_set(X, y, X_meta, y_meta, *, wrapped):
     if is_frame(X) != is_frame(X_meta):
         kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
         raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {_THROUGH_THE_SAME_STEPS}")
-    _refuse_binarised(y, y_meta)
+    _refuse_recoded(y, y_meta)
     if not wrapped and num_samples(X) == num_samples(X_meta):
         warnings.warn(
             f"The meta set has as many rows as X ({num_samples(X)}). Searches and cross-validation slice what is as "
@@ -60,16 +60,17 @@ def check_meta_set(X, y, X_meta, y_meta, *, wrapped):
     return X_meta
 
 
-def _refuse_binarised(y, y_meta):
-    """One-vs-rest and its kin give every binary problem 0/1 labels, and the meta labels as they were."""
-    seen = set(np.asarray(to_numpy(y)).ravel().tolist())
-    unknown = set(np.asarray(to_numpy(y_meta)).ravel().tolist()) - seen
-    if unknown and seen in ({0, 1}, {-1, 1}):
+def _refuse_recoded(y, y_meta):
+    """Some meta-estimators hand on codes in place of the labels, while the labels of the meta set stay as they were."""
+    seen, trusted = (set(np.asarray(to_numpy(labels)).ravel().tolist()) for labels in (y, y_meta))
+    codes = seen in (set(range(len(seen))), {-1, 1})
+    if codes and not trusted <= seen and (len(seen) == 2 or not seen <= trusted):
         raise ValueError(
-            f"y holds {named(sorted(seen))} only, and y_meta also {named(sorted(unknown, key=str))}. If y was binarised "
-            "by OneVsRestClassifier, OneVsOneClassifier or OutputCodeClassifier, turn the nesting around: "
-            "OTWeightedClassifier(OneVsRestClassifier(...)). Otherwise add training rows of these labels (a fold may "
-            "have lost them: stratify), or take their rows out of the meta set."
+            f"y holds {named(sorted(seen))} and y_meta holds {named(sorted(trusted, key=str))}: y seems to have been recoded. "
+            "OneVsRestClassifier and its like binarise labels; BaggingClassifier, VotingClassifier and some others number "
+            "them. Turn the nesting around, OTWeightedClassifier(OneVsRestClassifier(...)), or, where labels are numbered, "
+            "give y and y_meta as numbers from 0 on. If y has lost labels to a fold, stratify; if y never had them, take "
+            "their rows out of the meta set."
         )
 
 
