@@ -68,9 +68,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     classes_ : ndarray of shape (n_classes,)
         Class labels that ``estimator_`` knows.
     n_features_in_ : int
-        Number of features, where ``estimator_`` says it.
+        Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where ``estimator_`` has them.
+        Names of the features of X, where it has names that are all strings.
 
     See Also
     --------
@@ -81,8 +81,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
 
     Notes
     -----
-    Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows and
-    :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
+    Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
+    and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
     :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. A share s gives
     :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
     gives them.

@@ -9,10 +9,10 @@ from ._validation import check_weights
 def joint_weights(weighter, weights, y, sample_weight, meta_weight):
     r"""Weights of both sets for one fit, with the sum of ``sample_weight`` plus one per meta row.
 
-    With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight`` and :math:`m_c` its meta rows, class-balanced
-    weights on the union give each class :math:`q_c`, which its rows share by :math:`A_c : m_c`; transport then says how
-    the training rows of the class share their part. A share s gives s of the total to the meta rows, class by class as
-    :math:`q_c`, and the rest to the training rows as transport has it.
+    With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight`` and :math:`m_c` its meta rows,
+    class-balanced weights on the union give each class :math:`q_c`, which its rows share by :math:`A_c : m_c`;
+    transport then says how the training rows of the class share their part. A share s gives s of the total to the meta
+    rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ __all__ = ["make_weighted_pipeline"]
 def make_weighted_pipeline(*steps, memory=None, verbose=False, **params):
     """Build a pipeline whose last step is fitted with learned weights, and which transforms the trusted rows as well.
 
-    Weights are learned from the features that the last step sees, trusted rows pass through the same steps as X, and the
-    steps are fitted once for both. Metadata routing must be enabled.
+    Weights are learned from the features that the last step sees, trusted rows pass through the same steps as X, and
+    the steps are fitted once for both. Metadata routing must be enabled.
 
     Where the steps before the last one are not needed for the weights, or routing is to stay off, the pipeline goes
     inside: ``OTWeightedClassifier(make_pipeline(*steps))`` learns weights from X as it came and works
@@ -31,14 +31,14 @@ def make_weighted_pipeline(*steps, memory=None, verbose=False, **params):
     verbose : bool, default=False
         Whether the pipeline prints the time of each step.
     **params : dict
-        Parameters of :class:`OTWeightedClassifier` or :class:`OTWeightedRegressor`, such as ``weighter``, for a last step
-        that is bare.
+        Parameters of :class:`OTWeightedClassifier` or :class:`OTWeightedRegressor`, such as ``weighter``, for a last
+        step that is bare.
 
     Returns
     -------
     pipeline : sklearn.pipeline.Pipeline
-        Takes ``fit(X, y, X_meta=X_meta, y_meta=y_meta)``, and ``sample_weight`` for its last step. Steps are named as by
-        :func:`~sklearn.pipeline.make_pipeline`.
+        Takes ``fit(X, y, X_meta=X_meta, y_meta=y_meta)``, and ``sample_weight`` for its last step. Steps are named as
+        by :func:`~sklearn.pipeline.make_pipeline`.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def make_weighted_pipeline(*steps, memory=None, verbose=False, **params):
         last.set_fit_request(sample_weight=True)
     elif params:
         raise ValueError(
-            f"The last step is an {type(last).__name__} already: give it {', '.join(params)} itself, or pass the estimator "
-            "inside it."
+            f"The last step is an {type(last).__name__} already: give it {', '.join(params)} itself, or pass the "
+            "estimator inside it."
         )
     return make_pipeline(*transformers, last, memory=memory, transform_input=["X_meta"], verbose=verbose)

@@ -27,8 +27,8 @@ def check_refit(weighter, estimator, X_meta, y):
         )
     if weighter.metric not in _METRICS:
         raise ValueError(
-            f"n_refits adds the cost of features and of class probabilities, for which the weighter's metric must be one "
-            f"of {_METRICS}; got {weighter.metric!r}. Change the metric, or use n_refits=0."
+            f"n_refits adds the cost of features and of class probabilities, for which the weighter's metric must be "
+            f"one of {_METRICS}; got {weighter.metric!r}. Change the metric, or use n_refits=0."
         )
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(
@@ -83,8 +83,8 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
     r"""Weights under the cost :math:`\tfrac12 d(z, z') / s + \tfrac12 h(\pi, \pi') / s_h`.
 
     d is the weighter's own feature cost, :math:`h(\pi, \pi') = 1 - \langle \sqrt\pi, \sqrt{\pi'} \rangle` the squared
-    Hellinger distance of class probabilities, and s and :math:`s_h` are their means. Both are squared Euclidean distances
-    up to a factor, so their sum is the squared Euclidean distance of blocks that stand side by side.
+    Hellinger distance of class probabilities, and s and :math:`s_h` are their means. Both are squared Euclidean
+    distances up to a factor, so their sum is the squared Euclidean distance of blocks that stand side by side.
 
     Parameters
     ----------

@@ -17,26 +17,26 @@ __all__ = ["OTWeightedRegressor"]
 class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
     r"""Learn sample weights by optimal transport for a continuous target, then fit any regressor with them.
 
-    The counterpart of :class:`OTWeightedClassifier` where the label cost is the absolute difference of targets: rows whose
-    target and features are near those of a trusted row gain, so that targets which are rare in training and
+    The counterpart of :class:`OTWeightedClassifier` where the label cost is the absolute difference of targets: rows
+    whose target and features are near those of a trusted row gain, so that targets which are rare in training and
     frequent among the trusted rows count more, and wrong targets count less.
 
     Parameters
     ----------
     estimator : regressor or None, default=None
-        Any regressor, pipeline or nested meta-estimator; None is :class:`~sklearn.linear_model.Ridge` at its defaults. It
-        gets X as it came.
+        Any regressor, pipeline or nested meta-estimator; None is :class:`~sklearn.linear_model.Ridge` at its defaults.
+        It gets X as it came.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Its ``target_type="auto"`` means "continuous"
-        here, also for whole numbers.
+        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Its ``target_type="auto"`` means
+        "continuous" here, also for whole numbers.
     include_meta : bool, default=True
         Whether the trusted rows join the training set.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh where they join: a number is their share of the total weight; "auto" and
         "balanced" both give each the weight 1, since without classes there is nothing to balance.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a regressor that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn with
-        replacement and with probabilities that go by the weights.
+        What to do with a regressor that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
+        with replacement and with probabilities that go by the weights.
     sample_weight_name : str, default="auto"
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
@@ -55,9 +55,9 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
         ``sample_weight`` (n_samples without) plus one per trusted row that joins.
     n_features_in_ : int
-        Number of features, where ``estimator_`` says it.
+        Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, where ``estimator_`` has them.
+        Names of the features of X, where it has names that are all strings.
 
     See Also
     --------

@@ -12,9 +12,9 @@ __all__ = ["OTResampler"]
 class OTResampler(WeighsFirst):
     """Draw a training set by weights that optimal transport learned.
 
-    Rows are drawn with replacement, each with a probability that goes by its weight, so that an estimator which takes no
-    ``sample_weight`` sees what a weighted one would. It follows the convention of imbalanced-learn's samplers and is a
-    step of :class:`imblearn.pipeline.Pipeline`; it does not need imbalanced-learn.
+    Rows are drawn with replacement, each with a probability that goes by its weight, so that an estimator which takes
+    no ``sample_weight`` sees what a weighted one would. It follows the convention of imbalanced-learn's samplers and is
+    a step of :class:`imblearn.pipeline.Pipeline`; it does not need imbalanced-learn.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class OTResampler(WeighsFirst):
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             X_meta, y_meta = self.meta
         sets = self._fit_weighter(X, y, None, X_meta, y_meta)
-        self._copy_feature_attributes(self.weighter_)
+        self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)
 
     def __sklearn_tags__(self):

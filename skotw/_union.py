@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +18,7 @@ _THROUGH_THE_SAME_STEPS = (
 )
 # Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
 _FAR_SHARE = 0.2
-_LEAST_ROWS_FOR_A_RANGE = 5
+_LEAST_ROWS_FOR_A_RANGE = 20
 
 
 def unwrap(value):
@@ -66,11 +67,11 @@ def _refuse_recoded(y, y_meta):
     codes = seen in (set(range(len(seen))), {-1, 1})
     if codes and not trusted <= seen and (len(seen) == 2 or not seen <= trusted):
         raise ValueError(
-            f"y holds {named(sorted(seen))} and y_meta holds {named(sorted(trusted, key=str))}: y seems to have been recoded. "
-            "OneVsRestClassifier and its like binarise labels; BaggingClassifier, VotingClassifier and some others number "
-            "them. Turn the nesting around, OTWeightedClassifier(OneVsRestClassifier(...)), or, where labels are numbered, "
-            "give y and y_meta as numbers from 0 on. If y has lost labels to a fold, stratify; if y never had them, take "
-            "their rows out of the meta set."
+            f"y holds {named(sorted(seen))} and y_meta holds {named(sorted(trusted, key=str))}: y seems to have been "
+            "recoded. OneVsRestClassifier and its like binarise labels; BaggingClassifier, VotingClassifier and some "
+            "others number them. Turn the nesting around, OTWeightedClassifier(OneVsRestClassifier(...)), or, where "
+            "labels are numbered, give y and y_meta as numbers from 0 on. If y has lost labels to a fold, stratify; "
+            "if y never had them, take their rows out of the meta set."
         )
 
 
@@ -107,7 +108,7 @@ def join_rows(X, X_meta):
     X_meta : rows of the same features
     """
     if sparse.issparse(X):
-        return sparse.vstack([X, sparse.csr_array(X_meta).astype(X.dtype)], format=X.format)
+        return sparse.vstack([X, type(X)(X_meta).astype(X.dtype)], format=X.format)
     if hasattr(X, "iloc"):
         return _join_pandas(X, X_meta)
     if is_frame(X):
@@ -186,8 +187,8 @@ def warn_repeated(joined, n_samples):
     alike = sum(count for count in Counter(train).values() if count > 1) / n_samples
     if repeated / len(meta) > 2 * alike:
         warnings.warn(
-            f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, and leak into the test folds "
-            "of a cross-validation. Take them out of X, as skotw.meta.balanced_meta_split does.",
+            f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, and leak into the test "
+            "folds of a cross-validation. Take them out of X, as skotw.meta.balanced_meta_split does.",
             UserWarning,
             stacklevel=4,
         )
@@ -198,8 +199,7 @@ def _row_keys(X):
     if sparse.issparse(X):
         X = sparse.csr_array(X)
         X.sum_duplicates()
-        ends = X.indptr.tolist()
-        rows = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+        rows = [slice(*ends) for ends in pairwise(X.indptr.tolist())]
         return [(X.indices[row].tobytes(), X.data[row].tobytes()) for row in rows]
     if hasattr(X, "iloc"):
         from pandas.util import hash_pandas_object

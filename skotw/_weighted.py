@@ -81,11 +81,13 @@ class WeighsFirst(BaseEstimator):
             )
         return np.concatenate([self.sample_weight_, self.sample_weight_meta_])
 
-    def _copy_feature_attributes(self, source):
+    def _set_feature_attributes(self, *sources):
+        """Take number and names of features from the first of ``sources`` that has them."""
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
-            if hasattr(source, name):
-                setattr(self, name, getattr(source, name))
+            known = [source for source in sources if hasattr(source, name)]
+            if known:
+                setattr(self, name, getattr(known[0], name))
 
 
 class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
@@ -118,7 +120,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         sets = self._fit_weighter(X, y, sample_weight, X_meta, y_meta)
         weight = self._weigh(sets, fit, fit_params, random_state)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
-        self._copy_feature_attributes(self.estimator_)
+        self._set_feature_attributes(self.estimator_, self.weighter_)
         return self
 
     def _weigh(self, sets, fit, fit_params, random_state):
@@ -131,9 +133,9 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         route = find_route(estimator)
         if route is None and self.on_unweighted == "raise":
             raise ValueError(
-                f"{type(estimator).__name__} takes no sample_weight, or something inside it takes none. Choose an estimator "
-                "that does, pass on_unweighted='bootstrap' to draw rows by weight, or sample_weight_name= if it takes "
-                "weights under another name."
+                f"{type(estimator).__name__} takes no sample_weight, or something inside it takes none. Choose an "
+                "estimator that does, pass on_unweighted='bootstrap' to draw rows by weight, or sample_weight_name= "
+                "if it takes weights under another name."
             )
         return route
 
@@ -188,8 +190,8 @@ def inner_has(name):
 def _check_arguments(estimator, y, sample_weight):
     if y is None:
         raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is None. For weights from the features "
-            "alone use OTSampleWeighter."
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None. For weights from the "
+            "features alone use OTSampleWeighter."
         )
     if sample_weight is not None and np.asarray(sample_weight).ndim > 1:
         raise ValueError(
@@ -206,8 +208,8 @@ def _warn_lost(weighter, include_meta):
     if lost:
         fate = "They join training none the less" if include_meta else "They are not trained on"
         warnings.warn(
-            f"y_meta has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. If a fold of "
-            "a cross-validation lost these labels, stratify it; if y spells them otherwise, correct y_meta.",
+            f"y_meta has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. If a "
+            "fold of a cross-validation lost these labels, stratify it; if y spells them otherwise, correct y_meta.",
             UserWarning,
             stacklevel=5,
         )
@@ -218,9 +220,8 @@ def _warn_balanced_twice(estimator):
         balanced = isinstance(value, str) and value.startswith("balanced")
         if name.rpartition("__")[2] == "class_weight" and balanced:
             warnings.warn(
-                f"The inner estimator has {name}={value!r}, and the weights balance the classes already: rare classes are "
-                f"corrected twice. Set {name}=None, or balance by class_weight alone with OTSampleWeighter(prior='uniform', "
-                "class_mass='meta').",
+                f"The inner estimator has {name}={value!r}, and the weights balance the classes already: rare "
+                f"classes are corrected twice. Set {name}=None.",
                 UserWarning,
                 stacklevel=4,
             )

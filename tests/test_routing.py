@@ -1,7 +1,7 @@
 """Searches, cross-validation, ensembles and pipelines: the meta set arrives whole, and every fold weighs its own rows.
 
-Every row carries its number in its first column, which no step changes, and every weighter keeps what it was given. So each
-test knows which rows each fit has seen, and can compute what should have come out.
+Every row carries its number in its first column, which no step changes, and every weighter keeps what it was given. So
+each test knows which rows each fit has seen, and can compute what should have come out.
 """
 
 from functools import partial
@@ -28,6 +28,7 @@ from sklearn.model_selection import (
     learning_curve,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, make_weighted_pipeline, ot_sample_weight
 
@@ -109,7 +110,9 @@ def assert_own_rows(fits, *expected, transformed):
         assert_array_equal(y_seen, Y[index])
         assert_allclose(X_meta, centre(X_META))
         assert_array_equal(y_meta, Y_META)
-        alone = ot_sample_weight(centre(X[index]), Y[index], centre(X_META), Y_META, reg=fit.reg, sample_weight=sample_weight)
+        alone = ot_sample_weight(
+            centre(X[index]), Y[index], centre(X_META), Y_META, reg=fit.reg, sample_weight=sample_weight
+        )
         assert_allclose(fit.sample_weight_, alone)
     if expected:
         seen = sorted(tuple(indices(fit)) for fit in fits)
@@ -304,3 +307,36 @@ def test_ensembles_around_need_routing(ensemble):
     with sklearn.config_context(enable_metadata_routing=True):
         ensemble.fit(X, Y, **META)
     assert_own_rows(Recorder.fits, transformed=False)
+
+
+# ------------------------------------------------------------------------------------------------
+# Metadata of the inner estimator
+
+
+class Tagged(LogisticRegression):
+    def fit(self, X, y, sample_weight=None, tag=None):
+        self.seen_ = sample_weight, tag
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("asks", [None, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_metadata_of_the_inner_estimator(routing, asks, nested):
+    inner = Tagged().set_fit_request(tag=True, sample_weight=asks)
+    inner = make_pipeline(StandardScaler(), inner) if nested else inner
+    clf = OTWeightedClassifier(inner).set_fit_request(sample_weight=True)
+    prior = np.random.default_rng(0).uniform(0.5, 2, N)
+    pipe = Pipeline([("centre", Centre()), ("clf", clf)], transform_input=["X_meta"])
+    pipe.fit(X, Y, tag="x", sample_weight=prior, **META)
+    fitted = pipe[-1].estimator_[-1] if nested else pipe[-1].estimator_
+    weight, tag = fitted.seen_
+    assert tag == "x"
+    assert_allclose(weight, np.r_[pipe[-1].sample_weight_, pipe[-1].sample_weight_meta_])
+    assert_allclose(weight.sum(), prior.sum() + M)
+
+
+def test_metadata_that_nobody_asked_for(routing):
+    with pytest.raises(TypeError, match=r"unexpected argument.*tag"):
+        OTWeightedClassifier().fit(X, Y, tag="x", **META)
+    with pytest.raises(sklearn.exceptions.UnsetMetadataPassedError, match="tag"):
+        OTWeightedClassifier(Tagged()).fit(X, Y, tag="x", **META)
