@@ -1,4 +1,4 @@
-"""make_weighted_pipeline: steps, weights and trusted rows in the right order."""
+"""Pipelines whose last step is fitted with learned weights."""
 
 from sklearn import get_config
 from sklearn.base import is_regressor

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
+from scipy.special import pdtrc
 from sklearn.utils import column_or_1d
 
 from ._compat import num_samples
@@ -19,6 +20,8 @@ _THROUGH_THE_SAME_STEPS = (
 # Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
 _FAR_SHARE = 0.2
 _LEAST_ROWS_FOR_A_RANGE = 20
+# Warn when as many meta rows would be like training rows by chance with less than this probability.
+_CHANCE = 1e-3
 
 
 def unwrap(value):
@@ -168,7 +171,7 @@ def join_labels(y, y_meta):
 
 
 def warn_repeated(joined, n_samples):
-    """Warn of meta rows that are training rows too, unless rows of X repeat each other as often.
+    """Warn of meta rows that are training rows too, more of them than rows of X that repeat each other would explain.
 
     Parameters
     ----------
@@ -183,9 +186,10 @@ def warn_repeated(joined, n_samples):
     repeated = sum(map(set(train).__contains__, meta))
     if not repeated:
         return
-    # Few distinct values per feature make rows alike by chance: they are as often alike within X.
+    # Few distinct values per feature make rows alike by chance, and then rows of X are alike as well. Twice as often is
+    # granted to the meta rows, whose classes have other shares; beyond that their number is one of rare events.
     alike = sum(count for count in Counter(train).values() if count > 1) / n_samples
-    if repeated / len(meta) > 2 * alike:
+    if pdtrc(repeated - 1, 2 * alike * len(meta)) < _CHANCE:
         warnings.warn(
             f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, and leak into the test "
             "folds of a cross-validation. Take them out of X, as skotw.meta.balanced_meta_split does.",
