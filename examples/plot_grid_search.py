@@ -8,7 +8,8 @@ that nobody knows. A search over both is one :class:`~sklearn.model_selection.Gr
 some are wrong; the trusted rows are right and few. Here half of the trusted rows set the weights and the other half
 judges, beside a cross-validation on the labels as they came.
 
-Long-tailed handwritten digits (imbalance 20), 30 % of each digit labelled as the next one, ten trusted images per class.
+Long-tailed handwritten digits (imbalance 20), 30 % of each digit labelled as the next one, ten trusted images per
+class.
 """
 
 import matplotlib.pyplot as plt
@@ -35,8 +36,8 @@ X_judge, y_judge, X_meta, y_meta = balanced_meta_split(X_trusted, y_trusted, n_p
 # %%
 # One estimator, parameters of three kinds
 # ----------------------------------------
-# Those of the weights, of the trusted rows' share and of the classifier have their own prefixes. The weighter must be an
-# instance, since None has no parameters to set.
+# Those of the weights, of the trusted rows' share and of the classifier have their own prefixes. The weighter must be
+# an instance, since None has no parameters to set.
 
 model = OTWeightedClassifier(
     make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)), weighter=OTSampleWeighter()
@@ -64,8 +65,8 @@ for judge, rows, labels, cv in (
     searches[judge] = search.fit(rows, labels, X_meta=X_meta, y_meta=y_meta)
 
 # %%
-# Once the search is over, all trusted rows may set the weights. Fifty rows are a coarse judge, for which one row is 2 %, so
-# neighbours in the grid are hardly told apart; either search is far better than the default ``C``.
+# Once the search is over, all trusted rows may set the weights. Fifty rows are a coarse judge, for which one row is 2 %,
+# so neighbours in the grid are hardly told apart; either search is far better than the default ``C``.
 
 
 def score(classifier):

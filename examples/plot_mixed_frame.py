@@ -3,12 +3,12 @@ A data frame with categories and missing values
 ===============================================
 
 A table as it comes: numbers, categories, gaps in both, a rare class, and labels of which some are wrong. Nothing is
-imputed, scaled or encoded here. The weights are learned on :class:`~skotw.OTSampleWeighter`'s own embedding of the frame;
-:class:`~sklearn.ensemble.HistGradientBoostingClassifier` gets the frame itself, trusted rows appended with the same
-column types, and reads the categories from the columns (``categorical_features="from_dtype"``, its default).
+imputed, scaled or encoded here. The weights are learned on :class:`~skotw.OTSampleWeighter`'s own embedding of the
+frame; :class:`~sklearn.ensemble.HistGradientBoostingClassifier` gets the frame itself, trusted rows appended with the
+same column types, and reads the categories from the columns (``categorical_features="from_dtype"``, its default).
 
-The rows are generated: bookings, of which one in eight is cancelled. Cancellations were entered by hand, and 30 % of the
-entries are wrong. Twenty-five bookings of either kind have been checked.
+The rows are generated: bookings, of which one in eight is cancelled. Cancellations were entered by hand, and 30 % of
+the entries are wrong. Twenty-five bookings of either kind have been checked.
 """
 
 import matplotlib.pyplot as plt

@@ -209,12 +209,12 @@ def test_rows_that_are_alike_by_chance_are_not_suspected():
         warnings.simplefilter("error")
         warn_repeated(join_rows(X > 0, X_META > 0), 60)  # eight distinct rows at most
         warn_repeated(join_rows(X, X_META), 60)
+        warn_repeated(np.array(["a", "b"], dtype=object), 1)  # nothing known of such rows
         once_in_ten = np.r_[np.repeat(np.arange(12.0), 10), np.arange(100.0, 1180.0)]
         new = np.arange(2000.0, 2098.0)
         warn_repeated(np.r_[once_in_ten, [0.0, 1.0], new][:, None], 1200)
     with pytest.warns(UserWarning, match="80 of 100 meta rows"):
         warn_repeated(np.r_[once_in_ten, once_in_ten[-80:], new[:20]][:, None], 1200)
-        warn_repeated(np.array(["a", "b"], dtype=object), 1)  # nothing known of such rows
 
 
 @pytest.mark.parametrize("scheme", [OneVsRestClassifier, OneVsOneClassifier, OutputCodeClassifier])
