@@ -65,8 +65,8 @@ for judge, rows, labels, cv in (
     searches[judge] = search.fit(rows, labels, X_meta=X_meta, y_meta=y_meta)
 
 # %%
-# Once the search is over, all trusted rows may set the weights. Fifty rows are a coarse judge, for which one row is 2 %,
-# so neighbours in the grid are hardly told apart; either search is far better than the default ``C``.
+# Once the search is over, all trusted rows may set the weights. Fifty rows are a coarse judge, for which one row is
+# 2 %, so neighbours in the grid are hardly told apart; either search is far better than the default ``C``.
 
 
 def score(classifier):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 from scipy.special import pdtrc
-from sklearn.utils import column_or_1d
+from sklearn.utils import column_or_1d, gen_batches
 
 from ._compat import num_samples
 from ._embedding import is_frame, numeric_columns
@@ -22,6 +22,7 @@ _FAR_SHARE = 0.2
 _LEAST_ROWS_FOR_A_RANGE = 20
 # Warn when as many meta rows would be like training rows by chance with less than this probability.
 _CHANCE = 1e-3
+_ROWS_PER_BLOCK = 4096
 
 
 def unwrap(value):
@@ -199,12 +200,12 @@ def warn_repeated(joined, n_samples):
 
 
 def _row_keys(X):
-    """Something hashable for every row, equal for equal rows; None where there is nothing of the kind."""
+    """A hash of every row; None for rows that have none."""
     if sparse.issparse(X):
         X = sparse.csr_array(X)
         X.sum_duplicates()
         rows = [slice(*ends) for ends in pairwise(X.indptr.tolist())]
-        return [(X.indices[row].tobytes(), X.data[row].tobytes()) for row in rows]
+        return [hash((X.indices[row].tobytes(), X.data[row].tobytes())) for row in rows]
     if hasattr(X, "iloc"):
         from pandas.util import hash_pandas_object
 
@@ -212,6 +213,8 @@ def _row_keys(X):
     if hasattr(X, "hash_rows"):
         return X.hash_rows().to_list()
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1]:
-        X = np.ascontiguousarray(X)
-        return X.view(f"V{X.itemsize * X.shape[1]}").ravel().tolist()
-    return list(X) if isinstance(X, list) else None
+        # a block at a time, since the bytes are a copy of the rows
+        blocks = (np.ascontiguousarray(X[rows]) for rows in gen_batches(len(X), _ROWS_PER_BLOCK))
+        as_bytes = f"V{X.itemsize * X.shape[1]}"
+        return [hash(row) for block in blocks for row in block.view(as_bytes).ravel().tolist()]
+    return list(map(hash, X)) if isinstance(X, list) else None

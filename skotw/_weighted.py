@@ -181,7 +181,7 @@ def inner_has(name):
     """Check for ``available_if``: the inner estimator has the method."""
 
     def check(self):
-        getattr(getattr(self, "estimator_", None) or self._get_estimator(), name)
+        getattr(self.estimator_ if hasattr(self, "estimator_") else self._get_estimator(), name)
         return True
 
     return check

@@ -347,10 +347,11 @@ def test_probabilities_of_a_class_that_a_fold_has_lost(sets):
 
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
-def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind):
+@pytest.mark.parametrize("reg", [0.2, "auto"])
+def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, reg):
     X, y, X_meta, y_meta = sets
     convert = sparse.csr_array if kind == "sparse" else np.asarray
-    weighter = OTSampleWeighter(metric=metric, reg=0.2, embedding=None).fit(convert(X), y, convert(X_meta), y_meta)
+    weighter = OTSampleWeighter(metric=metric, reg=reg, embedding=None).fit(convert(X), y, convert(X_meta), y_meta)
     model = GaussianNB().fit(X, y)
     proba, proba_meta = model.predict_proba(X), model.predict_proba(X_meta)
     found = refit_weights(weighter, convert(X), y, convert(X_meta), y_meta, None, proba, proba_meta)
@@ -363,7 +364,7 @@ def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind):
     p, b = 1 / np.bincount(y)[y], 1 / np.bincount(y_meta)[y_meta]
     p, b = p / p.sum(), b / b.sum()
     costs = sum(cost / (p @ cost @ b) for cost in (features, hellinger)) / 2
-    exact = OTSampleWeighter(metric="precomputed", reg=0.2, cost_scale=1.0).fit(costs, y, y_meta=y_meta)
+    exact = OTSampleWeighter(metric="precomputed", reg=weighter.reg_, cost_scale=1.0).fit(costs, y, y_meta=y_meta)
     assert_allclose(found, exact.sample_weight_, rtol=1e-8)
 
 
@@ -376,6 +377,34 @@ def test_refits_start_from_the_features_and_keep_reg(sets):
     again = fitted(sets, n_refits=2, random_state=0)
     assert_array_equal(again.sample_weight_, refitted.sample_weight_)
     assert fitted(sets, n_refits=1, include_meta=False).sample_weight_.sum() == pytest.approx(len(y))
+
+
+class Noting(GaussianNB):
+    """Keeps the rows of every fit, and a parameter that has a value for each."""
+
+    seen = []
+
+    def fit(self, X, y, sample_weight=None, note=None):
+        Noting.seen.append((X, y, note))
+        return super().fit(X, y, sample_weight)
+
+
+def test_folds_of_a_refit_take_from_both_sets_alike(sets):
+    X, y, X_meta, y_meta = sets
+    Noting.seen.clear()
+    note = np.arange(len(y) + len(y_meta))
+    OTWeightedClassifier(Noting(), n_refits=1, random_state=0).fit(X, y, X_meta=X_meta, y_meta=y_meta, note=note)
+    *folds, last = Noting.seen
+    assert len(folds) == 5
+    assert_array_equal(last[2], note)
+    everything, labels = np.r_[X, X_meta], np.r_[y, y_meta]
+    for rows, own, noted in folds:
+        assert_array_equal(rows, everything[noted])
+        assert_array_equal(own, labels[noted])
+        # eight trusted rows per class: one or two of them are held out
+        assert set(np.bincount(own[noted >= len(y)])) <= {6, 7}
+    left_out = np.concatenate([np.setdiff1d(note, noted) for _, _, noted in folds])
+    assert_array_equal(np.sort(left_out), note)
 
 
 def test_refits_see_what_features_hide():

@@ -204,6 +204,13 @@ def test_meta_rows_that_are_training_rows_are_told():
         warn_repeated(["a", "b", "a"], 2)
 
 
+def test_sparse_rows_are_alike_however_they_are_stored():
+    plain = sparse.csr_array(np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]]))
+    stored = sparse.csr_array((np.array([2.0, 0.5, 0.5]), np.array([1, 0, 0]), np.array([0, 3])), shape=(1, 3))
+    with pytest.warns(UserWarning, match="1 of 1"):
+        warn_repeated(join_rows(plain, stored), 2)
+
+
 def test_rows_that_are_alike_by_chance_are_not_suspected():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
