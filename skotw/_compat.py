@@ -8,6 +8,9 @@ from sklearn.base import _fit_context as fit_context
 from sklearn.metrics.pairwise import _VALID_METRICS as PAIRWISE_METRICS
 from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS as BOOLEAN_METRICS
 
+# What all searches have in common: they hand fit parameters on to their estimator.
+from sklearn.model_selection._search import BaseSearchCV
+
 # The row selection behind train_test_split: arrays, sparse matrices, frames and lists alike. The
 # public helpers (resample, train_test_split) choose the rows themselves and take no indices.
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -15,11 +18,15 @@ from sklearn.utils import _safe_indexing as safe_indexing
 # The library of X under array API dispatch, NumPy otherwise.
 from sklearn.utils._array_api import get_namespace
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+# Slices those fit parameters that have a value per row, as cross_val_predict does.
+from sklearn.utils.validation import _check_method_params as slice_params
 from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
     "BOOLEAN_METRICS",
     "PAIRWISE_METRICS",
+    "BaseSearchCV",
     "HasMethods",
     "Interval",
     "StrOptions",
@@ -27,4 +34,5 @@ __all__ = [
     "get_namespace",
     "num_samples",
     "safe_indexing",
+    "slice_params",
 ]

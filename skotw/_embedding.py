@@ -71,10 +71,13 @@ def is_frame(X):
     return hasattr(X, "columns") and hasattr(X, "__getitem__") and hasattr(X, "shape")
 
 
-def _column_kind(X, name):
+def _kind(X, name):
     kind = getattr(X[name].dtype, "kind", None)  # pandas, its nullable types among them
-    if kind is None:
-        kind = np.asarray(X[name][:0]).dtype.kind  # polars
+    return np.asarray(X[name][:0]).dtype.kind if kind is None else kind  # polars
+
+
+def _column_kind(X, name):
+    kind = _kind(X, name)
     if kind in "mMc":
         raise ValueError(
             f"Column {name!r} holds dates, durations or complex numbers, which the default embedding cannot "
@@ -96,6 +99,18 @@ def _column_values(X, name, dtype):
     if hasattr(column, "to_numpy") and hasattr(column, "isna"):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.asarray(column.cast(float) if hasattr(column, "cast") else column, dtype=np.float64)
+
+
+def numeric_columns(X, X_meta):
+    """Pairs of float arrays, of the training and of the trusted rows, that cover all dense numbers of X."""
+    if is_frame(X) and is_frame(X_meta):
+        for name in X.columns:
+            if _kind(X, name) in "biuf" and _kind(X_meta, name) in "biuf":
+                yield tuple(_column_values(rows, name, np.float64) for rows in (X, X_meta))
+    elif not (sparse.issparse(X) or sparse.issparse(X_meta)):
+        pair = np.asarray(X), np.asarray(X_meta)
+        if all(rows.ndim == 2 and rows.dtype.kind in "biuf" for rows in pair):
+            yield pair
 
 
 def fit_embedding(embedding, X, y, sample_weight, random_state):

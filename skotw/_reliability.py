@@ -47,6 +47,24 @@ class LabelReliability:
         """Entropic regularisation for ``reg="auto"``: labels that are right need less of the features."""
         return _UNKNOWN_REG if np.isnan(self.overall) else 0.08 + 0.17 * self.overall**0.7
 
+    def meta_share(self, balanced_share):
+        """Share of the total weight for the meta rows with ``meta_weight="auto"``.
+
+        Parameters
+        ----------
+        balanced_share : float
+            What class-balanced weights on the union of both sets give them.
+
+        Returns
+        -------
+        share : float
+            Not less than ``balanced_share``, which is right for labels that can be trusted, or whose reliability is
+            unknown.
+        """
+        if np.isnan(self.overall):
+            return balanced_share
+        return max(balanced_share, 0.5 * (1.0 - self.overall) ** 1.3)
+
 
 class ReliabilityMeter:
     """Collects, chunk by chunk, what equation (4) of the mathematics page needs.

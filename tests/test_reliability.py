@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from skotw import OTSampleWeighter
+from skotw._reliability import LabelReliability
 from skotw._transport._blocks import Compute, Partition
 from skotw._transport._cost import FunctionCost
 from skotw._transport.reliability import (
@@ -212,3 +213,13 @@ def test_labels_that_say_nothing_give_exactly_zero(n_meta):
     X, y = np.tile(rows, (3, 1)), np.repeat([0, 1, 2], len(rows))
     found = OTSampleWeighter().fit(X, y, X_meta, y_meta).label_reliability_
     np.testing.assert_allclose([found.overall, *found.per_class], 0.0, atol=1e-6)
+
+
+def test_the_less_labels_can_be_trusted_the_more_the_meta_rows_count():
+    known = [LabelReliability(r, np.full(2, r)) for r in (1.0, 0.5, 0.0)]
+    shares = [reliability.meta_share(0.1) for reliability in known]
+    assert shares[0] == 0.1
+    assert shares[0] < shares[1] < shares[2] == 0.5
+    # never less than class-balanced weights give them, nor more where nothing is known
+    assert known[1].meta_share(0.9) == 0.9
+    assert LabelReliability.unknown(2).meta_share(0.3) == 0.3

@@ -1,0 +1,135 @@
+"""Bad input to the estimators that learn weights first, each refused or warned of with the remedy."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, OTWeightedRegressor
+
+rng = np.random.default_rng(0)
+X, X_META = rng.normal(size=(30, 3)), rng.normal(size=(6, 3))
+Y, Y_META = np.arange(30) % 2, np.arange(6) % 2
+
+
+def refused(match, *args, error=ValueError, fit=None, **params):
+    meta = {"X_meta": X_META, "y_meta": Y_META, **(fit or {})}
+    with pytest.raises(error, match=match):
+        OTWeightedClassifier(**params).fit(*args or (X, Y), **meta)
+
+
+@pytest.mark.parametrize("estimator", [KNeighborsClassifier(), make_pipeline(StandardScaler(), KNeighborsClassifier())])
+def test_estimators_that_take_no_weights(estimator):
+    refused("takes no sample_weight.*on_unweighted='bootstrap'.*sample_weight_name=", estimator=estimator)
+
+
+@pytest.mark.parametrize(
+    ("sample_weight", "match"),
+    [
+        (np.ones(29), r"sample_weight must have shape \(30,\), one weight per row"),
+        (-np.ones(30), "must not be negative"),
+        (np.zeros(30), "is zero for every row"),
+        (X_META, "sample_weight has two dimensions.*X_meta=X_meta, y_meta=y_meta"),
+    ],
+)
+def test_weights_that_make_no_sense(sample_weight, match):
+    refused(match, X, Y, sample_weight)
+
+
+def test_positional_meta_set():
+    with pytest.raises(TypeError, match="positional"):
+        OTWeightedClassifier().fit(X, Y, X_META, Y_META)
+
+
+@pytest.mark.parametrize(
+    ("fit", "match"),
+    [
+        ({"y_meta": None}, "X_meta was given without y_meta"),
+        ({"X_meta": None}, "y_meta was given without X_meta"),
+        ({"y_meta": np.zeros(6, int)}, "classes that the meta set lacks: 1"),
+        ({"y_meta": Y_META[:4]}, "inconsistent numbers"),
+    ],
+)
+def test_meta_sets_that_do_not_fit(fit, match):
+    refused(match, fit=fit)
+
+
+@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor, OTResampler])
+def test_missing_labels(kind):
+    with pytest.raises(ValueError, match=r"requires y to be passed.*use OTSampleWeighter"):
+        kind().fit(X, None, X_meta=X_META, y_meta=Y_META)
+
+
+def test_continuous_labels():
+    refused("Unknown label type", X, rng.normal(size=30), fit={"y_meta": rng.normal(size=6)})
+
+
+def test_precomputed_costs():
+    refused("leaves no features to fit to. Use another metric", weighter=OTSampleWeighter(metric="precomputed"))
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"meta_weight": -0.1}, "'meta_weight' parameter"),
+        ({"meta_weight": 1.5}, "'meta_weight' parameter"),
+        ({"meta_weight": "most"}, "'meta_weight' parameter"),
+        ({"n_refits": -1}, "'n_refits' parameter"),
+        ({"on_unweighted": "drop"}, "'on_unweighted' parameter"),
+        ({"weighter": LogisticRegression()}, "'weighter' parameter"),
+        ({"estimator": StandardScaler()}, "'estimator' parameter"),
+        ({"sample_weight_name": None}, "'sample_weight_name' parameter"),
+    ],
+)
+def test_parameters_that_make_no_sense(params, match):
+    refused(match, **params)
+
+
+@pytest.mark.parametrize(
+    ("params", "fit", "match"),
+    [
+        ({}, {"X_meta": None, "y_meta": None}, "pass X_meta and y_meta.*or use n_refits=0"),
+        ({"weighter": OTSampleWeighter(n_prototypes=1)}, {}, "leave the weighter's n_prototypes at None"),
+        (
+            {"weighter": OTSampleWeighter(metric="cityblock")},
+            {},
+            r"one of \('cosine', 'sqeuclidean'\); got 'cityblock'",
+        ),
+        ({"estimator": SVC()}, {}, "SVC has no predict_proba. Wrap it in CalibratedClassifierCV"),
+    ],
+)
+def test_refits_that_cannot_be(params, fit, match):
+    refused(match, fit=fit, n_refits=1, **params)
+
+
+def test_refits_of_several_label_columns():
+    from sklearn.ensemble import RandomForestClassifier
+
+    two, two_meta = np.c_[Y, Y], np.c_[Y_META, Y_META]
+    refused("needs one column", X, two, fit={"y_meta": two_meta}, n_refits=1, estimator=RandomForestClassifier(2))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (LogisticRegression(class_weight="balanced"), "class_weight"),
+        (make_pipeline(StandardScaler(), SVC(class_weight="balanced")), "svc__class_weight"),
+    ],
+)
+def test_classes_balanced_twice(estimator, name):
+    with pytest.warns(UserWarning, match=f"has {name}='balanced'.*corrected twice. Set {name}=None"):
+        OTWeightedClassifier(estimator).fit(X, Y, X_meta=X_META, y_meta=Y_META)
+    OTWeightedClassifier(LogisticRegression(class_weight={0: 1, 1: 2})).fit(X, Y, X_meta=X_META, y_meta=Y_META)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
+def test_unfitted(method):
+    with pytest.raises(NotFittedError):
+        getattr(OTWeightedClassifier(GaussianNB()), method)(X)
+    with pytest.raises(NotFittedError):
+        OTWeightedClassifier(SVC()).decision_function(X)
