@@ -1,13 +1,13 @@
 # `make` alone lists the targets. Everything is installed into a virtual environment of the checkout,
 # in the versions of constraints.txt.
 #
-# Another Python, without the deep-learning parts (torch is large, and where it is absent the tests
-# that need it are skipped):
+# Another Python, without the deep-learning parts and the other libraries' classifiers (they are large,
+# and where one is absent the tests that need it are skipped):
 #
 #     make test PYTHON=python3.13 EXTRAS=dev,plot
 
 PYTHON ?= python3
-EXTRAS ?= dev,plot,deep
+EXTRAS ?= dev,plot,deep,interop
 PYTEST_ARGS ?=
 
 # A Python that was asked for gets an environment of its own.
