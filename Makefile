@@ -1,13 +1,14 @@
 # `make` alone lists the targets. Everything is installed into a virtual environment of the checkout,
 # in the versions of constraints.txt.
 #
-# Another Python, without the deep-learning parts (torch is large, and where it is absent the tests
-# that need it are skipped):
+# Another Python, without the deep-learning parts and the other libraries' classifiers (they are large,
+# and where one is absent the tests that need it are skipped):
 #
 #     make test PYTHON=python3.13 EXTRAS=dev,plot
 
 PYTHON ?= python3
-EXTRAS ?= dev,plot,deep
+EXTRAS ?= dev,plot,deep,interop
+CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
 
 # A Python that was asked for gets an environment of its own.
@@ -20,7 +21,7 @@ endif
 endif
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 comma := ,
 
 # The stamp of an environment names the extras that it holds.
@@ -31,13 +32,18 @@ DEMO_ENV := $(VENV)/.installed-plot
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test demo check lint format types imports docstrings doc dist clean
+.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 test: $(TEST_ENV) ## run the tests and the examples in docstrings
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# No torch here: its old builds bring CUDA with them.
+test-oldest: ## the same with the oldest supported Python and dependencies, those of constraints-oldest.txt
+	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,interop \
+		CONSTRAINTS=constraints-oldest.txt
 
 demo: $(DEMO_ENV) ## weigh long-tailed, mislabelled digits: prints a table, saves a figure
 	MPLBACKEND=Agg $(BIN)/python examples/plot_quickstart.py
@@ -69,7 +75,7 @@ dist: $(CHECK_ENV) ## sdist and wheel into dist/; the wheel must install and imp
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/python -m venv build/venv
 	build/venv/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt dist/*.whl
+		--constraint $(CONSTRAINTS) dist/*.whl
 	build/venv/bin/python -I -c 'import skotw, pathlib; \
 		home = pathlib.Path(skotw.__file__).parent; \
 		assert "site-packages" in home.parts, home; \
@@ -89,6 +95,6 @@ $(VENV)/bin/pip:
 			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt | $(VENV)/bin/pip
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/pip
 	$(INSTALL) --editable '.[$(subst -,$(comma),$*)]'
 	@touch $@

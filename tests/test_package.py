@@ -3,14 +3,17 @@
 import importlib
 import importlib.metadata
 import importlib.resources
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import skotw
 
+ROOT = Path(__file__).parents[1]
 PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
 PUBLIC_OBJECTS = [
     (module, name)
@@ -62,7 +65,7 @@ def test_public_objects_show_an_example(module, name):
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC_OBJECTS)
 def test_public_objects_are_in_the_api_reference(module, name):
-    reference = Path(__file__).parents[1].joinpath("doc", "api.rst").read_text()
+    reference = ROOT.joinpath("doc", "api.rst").read_text()
     path = f"{module}.{name}".removeprefix("skotw.")
     assert f"   {path}\n" in reference
 
@@ -73,3 +76,22 @@ def test_version_is_that_of_the_metadata():
 
 def test_package_is_marked_as_typed():
     assert importlib.resources.files(skotw).joinpath("py.typed").is_file()
+
+
+def version(text):
+    """1.12.0 and 1.12 are one version."""
+    return re.sub(r"(\.0)+$", "", text)
+
+
+def test_oldest_supported_versions_are_those_tested():
+    project = tomllib.loads(ROOT.joinpath("pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    pins = ROOT.joinpath("constraints-oldest.txt").read_text()
+    tested = {name.lower(): version(pin) for name, pin in re.findall(r"^([\w-]+)==([\w.]+)$", pins, re.MULTILINE)}
+    bounds = {}
+    for requirement in [*project["dependencies"], *extras["dev"], *extras["plot"], *extras["interop"]]:
+        name, bound = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+        bounds[name.lower()] = version(bound)
+    assert {name: tested.get(name) for name in bounds} == bounds
+    assert project["requires-python"].startswith(">=3.11,")
+    assert "PYTHON=python3.11 VENV=.venv-oldest" in ROOT.joinpath("Makefile").read_text()
