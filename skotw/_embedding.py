@@ -8,6 +8,7 @@ from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
 from ._compat import get_namespace
+from ._transport._blocks import one_blas_thread
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
@@ -23,10 +24,11 @@ class ScaleEmbedding(BaseEstimator):
 
     def fit(self, X, y=None, sample_weight=None):
         self.is_frame_ = is_frame(X)
-        if self.is_frame_:
-            self._fit_frame(X, sample_weight)
-        elif not sparse.issparse(X):
-            self.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
+        with one_blas_thread():
+            if self.is_frame_:
+                self._fit_frame(X, sample_weight)
+            elif not sparse.issparse(X):
+                self.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         return self
 
     def _fit_frame(self, X, sample_weight):

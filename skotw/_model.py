@@ -17,7 +17,7 @@ from ._reliability import LabelReliability, ReliabilityMeter
 from ._target import Target
 from ._transport import exact, gradient, relaxed
 from ._transport._arrays import dtype_of, empty, like, like_rows, namespace, take, to_numpy
-from ._transport._blocks import Compute, Partition, blas_threads, for_blocks, rows_per_block
+from ._transport._blocks import Compute, Partition, blas_threads, for_blocks, one_blas_thread, rows_per_block
 from ._transport._cost import LOG2E, SumCost, constant_cost
 from ._transport._problem import Problem
 from ._validation import check_weights, named
@@ -188,7 +188,8 @@ class TransportModel:
     def _meter_add(self, ordered):
         if self._meter is not None:
             self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
-            self.reliability = self._meter.estimate()
+            with one_blas_thread():
+                self.reliability = self._meter.estimate()
 
     # ---- rows under the fitted model
 

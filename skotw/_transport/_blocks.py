@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from queue import SimpleQueue
@@ -113,12 +113,13 @@ def blas_threads() -> int:
 
 
 @contextmanager
-def _one_blas_thread(xp: Any) -> Iterator[None]:
-    """BLAS stays on one thread while row blocks run on several: measured faster than the reverse."""
-    if is_numpy_namespace(xp):
-        with _threadpools().limit(limits=1, user_api="blas"):
-            yield
-    else:
+def one_blas_thread() -> Iterator[None]:
+    """BLAS stays on one thread while row blocks run on several: measured faster than the reverse.
+
+    Products of other steps stay on one as well: BLAS threads that have worked go on spinning for tens of milliseconds,
+    beside the threads of what comes next.
+    """
+    with _threadpools().limit(limits=1, user_api="blas"):
         yield
 
 
@@ -134,7 +135,8 @@ def map_blocks(
     """
     blocks = partition.blocks
     tasks = [blocks[i : i + BLOCKS_PER_TASK] for i in range(0, len(blocks), BLOCKS_PER_TASK)]
-    n_threads = min(compute.n_threads, len(tasks)) if is_numpy_namespace(xp) else 1
+    ours = is_numpy_namespace(xp)
+    n_threads = min(compute.n_threads, len(tasks)) if ours else 1
     scratch: SimpleQueue[dict[str, Any]] = SimpleQueue()
     for _ in range(max(1, n_threads)):
         scratch.put({})
@@ -146,7 +148,7 @@ def map_blocks(
         finally:
             scratch.put(work)
 
-    with _one_blas_thread(xp):
+    with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
             for task in tasks:
                 yield from run(task)

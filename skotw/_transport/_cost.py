@@ -158,7 +158,6 @@ def _weighted_sum(X: Any, weight: NDArray[Any], compute: Compute) -> NDArray[np.
     def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
         return to_numpy(matmul(weight[block.rows], X[block.rows]))
 
-    # in threads of ours: those of BLAS would go on spinning for tens of milliseconds, beside what comes next
     total = np.zeros((1, X.shape[1]))
     sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(X), total)
     return total.reshape(-1)
