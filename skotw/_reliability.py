@@ -108,9 +108,9 @@ class ReliabilityMeter:
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
         present = np.flatnonzero(self.histograms.sum(axis=(1, 2)) > 0)
         n_groups = len(present)
-        if n_groups < 2:
-            return LabelReliability.unknown(n_groups)
         use = np.isin(self.codes[self.queries], present)
+        if n_groups < 2 or not use.any():
+            return LabelReliability.unknown(n_groups)
         known = np.isin(self.codes, present)
         index = np.cumsum(known) - 1
         group = self.codes[self.queries[use]]

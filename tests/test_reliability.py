@@ -223,3 +223,13 @@ def test_the_less_labels_can_be_trusted_the_more_the_meta_rows_count():
     # never less than class-balanced weights give them, nor more where nothing is known
     assert known[1].meta_share(0.9) == 0.9
     assert LabelReliability.unknown(2).meta_share(0.3) == 0.3
+
+
+def test_unknown_where_only_absent_classes_have_two_trusted_samples(blobs):
+    X, y, X_meta, y_meta = blobs
+    rows = y < 2
+    trusted = np.r_[[np.flatnonzero(y_meta == c)[0] for c in (0, 1)], np.flatnonzero(y_meta == 2)]
+    with pytest.warns(UserWarning, match="without training rows"):
+        estimate = reliability(X[rows], y[rows], X_meta[trusted], y_meta[trusted])
+    assert np.isnan(estimate.overall)
+    assert np.isnan(estimate.per_class).all()
