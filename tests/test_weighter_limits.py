@@ -428,8 +428,9 @@ def test_thread_count_does_not_change_a_bit(metric, reg_prior, dtype):
     data=st.data(),
 )
 def test_stream_ends_where_fit_does(case, metric, reg, prior, label_cost, data):
-    # costs within [0, 10 or so] whatever the metric
-    scale = max(1e-300, pairwise_distances(case.X, case.X_meta, metric=metric).max()) / 3
+    # costs within [0, 10 or so] whatever the metric; rounding noise is not scaled up to that
+    noise = 1e-3 if metric == "cosine" else 1e-3 * np.abs(case.X_meta).max() ** (2 if metric == "sqeuclidean" else 1)
+    scale = max(1e-300, noise, pairwise_distances(case.X, case.X_meta, metric=metric).max()) / 3
     whole = Weighter(metric=metric, reg=reg, prior=prior, label_cost=label_cost, cost_scale=scale)
     stream = Weighter(metric=metric, reg=reg, prior=prior, label_cost=label_cost, cost_scale=scale)
     whole.fit(*case.sets, **case.weights)
