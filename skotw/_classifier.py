@@ -38,8 +38,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh where they join. "balanced": class-balanced weights computed on the union of
         both sets, which transport then changes for the training rows. A number: their share of the total weight,
-        class-balanced among themselves. "auto": a share that grows as ``label_reliability_`` of the weighter falls,
-        and "balanced" where that gives them more or nothing is known.
+        class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
+        trusted one that its label is worth, the square of ``label_reliability_.overall`` of the weighter (1 where that
+        is unknown).
     n_refits : int, default=0
         How often to learn the weights anew on half the feature cost, half the squared Hellinger distance of the
         current model's class probabilities. Each refit costs five fits of the classifier, since the
@@ -64,7 +65,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
         ``sample_weight`` (n_samples without) plus one per trusted row that joins, so that regularisation strengths such
-        as ``C`` keep their meaning.
+        as ``C`` keep their meaning. With ``meta_weight="auto"`` training rows count in it for what they are worth: the
+        less labels can be trusted, the more such an estimator regularises.
     classes_ : ndarray of shape (n_classes,)
         Class labels that ``estimator_`` knows.
     n_features_in_ : int
@@ -83,7 +85,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     -----
     Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
     and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
-    :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. A share s gives
+    :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
+    :math:`r^2 A_c` in place of :math:`A_c`, in W too, r being the reliability: a label that is right with probability
+    :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a right one, at even odds. A share s gives
     :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
     gives them.
 

@@ -7,11 +7,13 @@ from ._validation import check_weights
 
 
 def joint_weights(weighter, weights, y, sample_weight, meta_weight):
-    r"""Weights of both sets for one fit, with the sum of ``sample_weight`` plus one per meta row.
+    r"""Weights of both sets for one fit.
 
-    With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight`` and :math:`m_c` its meta rows,
-    class-balanced weights on the union give each class :math:`q_c`, which its rows share by :math:`A_c : m_c`;
-    transport then says how the training rows of the class share their part. A share s gives s of the total to the meta
+    With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight``, :math:`m_c` its meta rows and v the trusted
+    labels that one training label is worth, each class gets :math:`q_c`, which its rows share by :math:`v A_c : m_c`;
+    transport then says how the training rows of the class share their part. The total is :math:`\sum_c v A_c + m_c`,
+    the number of trusted rows that all rows together are worth. "balanced" is v = 1, class-balanced weights on the
+    union; "auto" reads v off the reliability of the labels. A share s gives s of the total of "balanced" to the meta
     rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
 
     Parameters
@@ -37,17 +39,15 @@ def joint_weights(weighter, weights, y, sample_weight, meta_weight):
     codes[kept], _ = target.encode(np.asarray(y)[kept], len(kept), "y")
     A = np.bincount(codes, weights=a, minlength=target.n_groups)
     m = np.bincount(target.meta_codes, minlength=target.n_groups)
-    balanced_share = float(q @ (m / (A + m)))
-    share = meta_weight
-    if meta_weight == "auto" and weighter.label_reliability_ is not None:
-        share = weighter.label_reliability_.meta_share(balanced_share)
-    total = a.sum() + m.sum()
     transported = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
-    if isinstance(share, str) or (meta_weight == "auto" and share == balanced_share):
-        # sum of q over the classes with training rows: what `transported` adds up to in units of q
-        present = q[A > 0].sum()
-        train, meta = transported * present * (A / (A + m))[codes], (q / (A + m))[target.meta_codes]
-        # class masses are exact up to the leakage of the transport: so is their sum
-        scale = total / (train.sum() + meta.sum())
-        return train * scale, meta * scale
-    return total * (1 - share) * transported, total * share * (q / m)[target.meta_codes]
+    if not isinstance(meta_weight, str):
+        total = a.sum() + m.sum()
+        return total * (1 - meta_weight) * transported, total * meta_weight * (q / m)[target.meta_codes]
+    if meta_weight == "auto" and weighter.label_reliability_ is not None:
+        A = A * weighter.label_reliability_.label_information()
+    # sum of q over the classes with training rows: what `transported` adds up to in units of q
+    present = q[np.bincount(codes[kept], minlength=target.n_groups) > 0].sum()
+    train, meta = transported * present * (A / (A + m))[codes], (q / (A + m))[target.meta_codes]
+    # class masses are exact up to the leakage of the transport: so is their sum
+    scale = (A.sum() + m.sum()) / (train.sum() + meta.sum())
+    return train * scale, meta * scale

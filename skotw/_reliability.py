@@ -47,23 +47,14 @@ class LabelReliability:
         """Entropic regularisation for ``reg="auto"``: labels that are right need less of the features."""
         return _UNKNOWN_REG if np.isnan(self.overall) else 0.08 + 0.17 * self.overall**0.7
 
-    def meta_share(self, balanced_share):
-        """Share of the total weight for the meta rows with ``meta_weight="auto"``.
+    def label_information(self):
+        """Trusted labels that one training label is worth, for ``meta_weight="auto"``.
 
-        Parameters
-        ----------
-        balanced_share : float
-            What class-balanced weights on the union of both sets give them.
-
-        Returns
-        -------
-        share : float
-            Not less than ``balanced_share``, which is right for labels that can be trusted, or whose reliability is
-            unknown.
+        A label that is right with probability 1/K + (1 - 1/K) r tells about a small change of the class probabilities
+        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. 1 where the
+        reliability is unknown.
         """
-        if np.isnan(self.overall):
-            return balanced_share
-        return max(balanced_share, 0.5 * (1.0 - self.overall) ** 1.3)
+        return 1.0 if np.isnan(self.overall) else self.overall**2
 
 
 class ReliabilityMeter:

@@ -91,24 +91,34 @@ def test_each_class_holds_its_mass(sets, class_mass, meta_weight):
     assert_allclose(held, mass / mass.sum() * (len(y) + len(y_meta)))
 
 
-def test_auto_share_follows_the_reliability(sets):
+def test_auto_counts_training_labels_by_what_they_are_worth(sets):
     X, y, X_meta, y_meta = sets
-    shares = []
+    worth = []
     for rate in (0.0, 0.5):
         noisy = flip_labels(y, rate, random_state=1)
-        clf = fitted((X, noisy, X_meta, y_meta))
-        n = np.bincount(np.r_[noisy, y_meta])
-        balanced = np.mean(np.bincount(y_meta) / n)
-        wanted = clf.weighter_.label_reliability_.meta_share(balanced)
-        shares.append(clf.sample_weight_meta_.sum() / (len(y) + len(y_meta)))
-        assert_allclose(shares[-1], wanted, rtol=0.05)
-    assert shares[0] < shares[1]
+        clf = fitted((X, noisy, X_meta, y_meta), weighter=OTSampleWeighter(reg=0.1, label_cost="hard"))
+        v = clf.weighter_.label_reliability_.overall ** 2
+        n, m = v * np.bincount(noisy), np.bincount(y_meta)
+        total = n.sum() + m.sum()
+        assert_allclose(clf.sample_weight_.sum() + clf.sample_weight_meta_.sum(), total)
+        assert_allclose(np.bincount(noisy, clf.sample_weight_), total / 3 * n / (n + m))
+        assert_allclose(clf.sample_weight_meta_, (total / 3 / (n + m))[y_meta])
+        worth.append(v)
+    assert worth[1] < worth[0] <= 1.0
+
+
+def test_labels_that_say_nothing_leave_the_trusted_rows_alone(sets):
+    X, y, X_meta, y_meta = sets
+    X, y = np.tile(X, (3, 1)), np.repeat([0, 1, 2], len(X))  # every row under every label
+    clf = fitted((X, y, X_meta, y_meta), estimator=Witness())
+    assert clf.sample_weight_.max() < 1e-9
+    assert_allclose(clf.sample_weight_meta_, 1.0)  # as many of each class
 
 
 def test_auto_is_balanced_where_labels_are_right():
     sets = balanced_meta_split(*make_blobs(200, 4, centers=3, cluster_std=0.1, random_state=0), 5, random_state=0)
     auto, balanced = (fitted(sets, meta_weight=weight) for weight in ("auto", "balanced"))
-    assert_array_equal(auto.sample_weight_, balanced.sample_weight_)
+    assert_allclose(auto.sample_weight_, balanced.sample_weight_, rtol=1e-5)
 
 
 def test_meta_rows_stay_out_on_request(sets):
@@ -131,16 +141,17 @@ def test_sample_weight_is_repetition(sets):
     X, y, X_meta, y_meta = sets
     k = np.random.default_rng(0).integers(0, 4, len(y))
     rows = np.repeat(np.arange(len(y)), k)
-    for params in ({}, {"meta_weight": 0.3}, {"include_meta": False}):
+    for params in ({}, {"meta_weight": "balanced"}, {"meta_weight": 0.3}, {"include_meta": False}):
         weighted = fitted(sets, k, **params)
         repeated = fitted((X[rows], y[rows], X_meta, y_meta), **params)
         assert_allclose(
             np.bincount(rows, repeated.sample_weight_, len(y)), weighted.sample_weight_, rtol=1e-9, atol=1e-12
         )
-        assert_allclose(
-            weighted.sample_weight_.sum() + weighted.sample_weight_meta_.sum(),
-            k.sum() + 24 * bool(weighted.include_meta),
-        )
+        total = weighted.sample_weight_.sum() + weighted.sample_weight_meta_.sum()
+        if params:
+            assert_allclose(total, k.sum() + 24 * bool(weighted.include_meta))
+        else:  # training labels count for what they are worth
+            assert 24 < total < k.sum() + 24
         assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-4)
 
 
@@ -370,7 +381,7 @@ def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, r
 
 def test_refits_start_from_the_features_and_keep_reg(sets):
     _, y, _, y_meta = sets
-    plain, refitted = fitted(sets, random_state=0), fitted(sets, n_refits=2, random_state=0)
+    plain, refitted = (fitted(sets, n_refits=n, meta_weight="balanced", random_state=0) for n in (0, 2))
     assert_array_equal(plain.weighter_.sample_weight_, refitted.weighter_.sample_weight_)
     assert not np.allclose(plain.sample_weight_, refitted.sample_weight_)
     assert_allclose(refitted.sample_weight_.sum() + refitted.sample_weight_meta_.sum(), len(y) + len(y_meta))

@@ -215,14 +215,16 @@ def test_labels_that_say_nothing_give_exactly_zero(n_meta):
     np.testing.assert_allclose([found.overall, *found.per_class], 0.0, atol=1e-6)
 
 
-def test_the_less_labels_can_be_trusted_the_more_the_meta_rows_count():
-    known = [LabelReliability(r, np.full(2, r)) for r in (1.0, 0.5, 0.0)]
-    shares = [reliability.meta_share(0.1) for reliability in known]
-    assert shares[0] == 0.1
-    assert shares[0] < shares[1] < shares[2] == 0.5
-    # never less than class-balanced weights give them, nor more where nothing is known
-    assert known[1].meta_share(0.9) == 0.9
-    assert LabelReliability.unknown(2).meta_share(0.3) == 0.3
+def test_information_of_a_label_is_that_of_fisher():
+    # a class of probability 1/2 + t, seen through labels of reliability r: right ones with probability (1 + r) / 2
+    for r in (1.0, 0.5, 0.1):
+        right = (1 + r) / 2
+        seen = 0.5 * right + 0.5 * (1 - right)  # P(label = 1) at t = 0
+        score = (2 * right - 1) * np.array([1 / seen, -1 / (1 - seen)])  # d log P / dt of either label
+        fisher = seen * score[0] ** 2 + (1 - seen) * score[1] ** 2
+        known = LabelReliability(r, np.full(2, r))
+        np.testing.assert_allclose(known.label_information(), fisher / 4.0)  # 4 is that of a right label
+    assert LabelReliability.unknown(2).label_information() == 1.0
 
 
 def test_unknown_where_only_absent_classes_have_two_trusted_samples(blobs):
