@@ -385,7 +385,7 @@ def test_refits_start_from_the_features_and_keep_reg(sets):
     assert_array_equal(plain.weighter_.sample_weight_, refitted.weighter_.sample_weight_)
     assert not np.allclose(plain.sample_weight_, refitted.sample_weight_)
     assert_allclose(refitted.sample_weight_.sum() + refitted.sample_weight_meta_.sum(), len(y) + len(y_meta))
-    again = fitted(sets, n_refits=2, random_state=0)
+    again = fitted(sets, n_refits=2, meta_weight="balanced", random_state=0)
     assert_array_equal(again.sample_weight_, refitted.sample_weight_)
     assert fitted(sets, n_refits=1, include_meta=False).sample_weight_.sum() == pytest.approx(len(y))
 
