@@ -33,6 +33,13 @@ def test_true_reliability_is_that_of_the_precisions():
     assert module.true_reliability(true, true) == 1.0
 
 
+def test_automatic_settings(capsys):
+    table = load("automatic_settings").main(["--quick", "--jobs", "1"])
+    assert len(table) == 4 * 4 + 5 + 1
+    assert all(scores.shape == (2, 3) and (scores > 0.5).all() for scores in table.values())
+    assert "auto minus the best" in capsys.readouterr().out
+
+
 def test_transport_speed(capsys):
     module = load("transport_speed")
     results = module.main(["--quick", "--repeats", "1", "--threads", "2", "--no-memory"])

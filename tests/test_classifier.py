@@ -97,7 +97,7 @@ def test_auto_counts_training_labels_by_what_they_are_worth(sets):
     for rate in (0.0, 0.5):
         noisy = flip_labels(y, rate, random_state=1)
         clf = fitted((X, noisy, X_meta, y_meta), weighter=OTSampleWeighter(reg=0.1, label_cost="hard"))
-        v = clf.weighter_.label_reliability_.overall ** 2
+        v = clf.weighter_.label_reliability_.overall**2
         n, m = v * np.bincount(noisy), np.bincount(y_meta)
         total = n.sum() + m.sum()
         assert_allclose(clf.sample_weight_.sum() + clf.sample_weight_meta_.sum(), total)
