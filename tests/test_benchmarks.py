@@ -40,6 +40,13 @@ def test_automatic_settings(capsys):
     assert "auto minus the best" in capsys.readouterr().out
 
 
+def test_weighting_overhead(capsys):
+    ratios = load("weighting_overhead").main(["--quick"])
+    assert set(ratios) == {(2, False), (2, True), (10, False), (10, True)}
+    assert all(ratio > 0 for ratio in ratios.values())
+    assert "target at most" in capsys.readouterr().out
+
+
 def test_transport_speed(capsys):
     module = load("transport_speed")
     results = module.main(["--quick", "--repeats", "1", "--threads", "2", "--no-memory"])

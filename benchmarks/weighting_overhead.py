@@ -1,0 +1,75 @@
+"""What learning the weights adds to fitting a gradient boosting classifier on the same rows.
+
+50,000 float32 rows of 50 features, 200 trusted rows, classes in mixed order. Learning the weights is
+``OTSampleWeighter().fit`` at its defaults; the fit is ``HistGradientBoostingClassifier(max_iter=100)``, whose early
+stopping, the default above 10,000 rows, is shown on and off. All take turns in one process; medians count.
+
+    python benchmarks/weighting_overhead.py
+"""
+
+import argparse
+from time import perf_counter
+
+import numpy as np
+from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from skotw import OTSampleWeighter
+
+LIMIT = 0.05
+
+
+def draw(n_rows, n_meta, n_classes):
+    """Training and trusted rows."""
+    X, y = make_classification(
+        n_rows + n_meta, 50, n_informative=20, n_classes=n_classes, n_clusters_per_class=2, random_state=0
+    )
+    X = X.astype(np.float32)
+    return X[n_meta:], y[n_meta:], X[:n_meta], y[:n_meta]
+
+
+def median_times(runs, repeats):
+    """Seconds of each contender, median over rounds in which they take turns."""
+    times = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = perf_counter()
+            run()
+            times[name].append(perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds of which the median is taken")
+    parser.add_argument("--quick", action="store_true", help="few rows and iterations: shows that it runs")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Print the table; return {(classes, early stopping): weights / fit}."""
+    args = parse(argv)
+    n_rows, n_meta, max_iter = (600, 40, 3) if args.quick else (50_000, 200, 100)
+    ratios = {}
+    print("classes  early stopping  weights ms    fit ms   ratio")
+    for n_classes in (2, 10):
+        X, y, X_meta, y_meta = draw(n_rows, n_meta, n_classes)
+        for stopping in (False, True):
+            classifier = HistGradientBoostingClassifier(max_iter=max_iter, early_stopping=stopping)
+            runs = {
+                "weights": lambda X=X, y=y, m=X_meta, k=y_meta: OTSampleWeighter().fit(X, y, m, k),
+                "fit": lambda X=X, y=y, c=classifier: c.fit(X, y),
+            }
+            times = median_times(runs, 1 if args.quick else args.repeats)
+            weights, fit = times["weights"], times["fit"]
+            ratio = ratios[n_classes, stopping] = weights / fit
+            print(
+                f"{n_classes:7d}  {stopping!s:>14s}  {weights * 1e3:10.1f}  {fit * 1e3:8.1f}  {ratio:6.3f}"
+                f"   target at most {LIMIT}: {'hit' if ratio <= LIMIT else 'missed'}",
+                flush=True,
+            )
+    return ratios
+
+
+if __name__ == "__main__":
+    main()
