@@ -56,9 +56,9 @@ class OTReweighting(Callback):
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter()``.
     warmup_epochs : int, default=5
-        Epochs of plain loss before the first refit. With 0 a pass in evaluation mode gives the first features.
+        Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Epochs from refit to refit, or "batch": each mini-batch is weighed by itself, as in the paper, which embeds the
+        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch is weighed by itself, as in the paper, which embeds the
         meta set once per batch; set the weighter's ``reg`` then, since a batch is too small to choose it.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
@@ -158,6 +158,18 @@ class OTReweighting(Callback):
 
     # ------------------------------------------------------------------ hooks of skorch
 
+    def initialize(self):
+        """Forget earlier training.
+
+        Returns
+        -------
+        self : OTReweighting
+            The callback.
+        """
+        for name in ("data_", "reweighter_", "sample_weight_"):
+            self.__dict__.pop(name, None)
+        return self
+
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Check, and get hold of sample ids, features and loss.
 
@@ -187,14 +199,13 @@ class OTReweighting(Callback):
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(net.criterion_)
         data = None if y is None or is_dataset(y) else joblib.hash(np.asarray(y))
-        if data is not None and getattr(self, "data_", data) != data:
-            weights.forget()  # weights of other samples
+        other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
         tap = FeatureTap.attach(net.module_, self.feature_layer)
         frozen = None
         if self.freeze is not False:
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
-        self.run_ = _Run(weights, tap, frozen)
+        self.run_ = _Run(weights, tap, frozen, other_data)
         if not isinstance(net.iterator_train, IndexedIterator):  # as it would be after an interrupted start
             net.iterator_train = IndexedIterator(net.iterator_train)
 
@@ -216,22 +227,22 @@ class OTReweighting(Callback):
         if run.meta is None:
             net.iterator_train = net.iterator_train.iterator  # the data loader is made: give the parameter back
             self._start(net, dataset_train)
-        epoch, stage_2 = len(net.history), len(net.history) > self.warmup_epochs
+        epoch = len(net.history)
+        stage_2 = epoch > self.warmup_epochs
         run.refit_seconds, run.costs = 0.0, []
         run.batchwise = stage_2 and self.refit_every == "batch"
-        run.due = self.refit_every != "batch" and epoch >= max(1, self.warmup_epochs)
-        run.due = run.due and (epoch - self.warmup_epochs) % self.refit_every == 0
+        run.due = self.refit_every != "batch" and epoch >= self.warmup_epochs and epoch % self.refit_every == 0
         run.collect = run.due and self.features == "cached"
         run.rows = _Rows()
         if stage_2 and run.frozen is not None:
             freeze(net.module_, *run.frozen)
-        if stage_2 and not run.weights.learned:
-            if run.batchwise:
-                run.weights.weight = torch.ones(run.n_train)
-            else:
-                self._pass_clean(net, dataset_train)
-                self._refit(net)
-        run.weighted = stage_2
+        if run.batchwise and not run.weights.learned:
+            run.weights.weight = torch.ones(run.n_train)
+        elif stage_2 and run.other_data:
+            self._pass_clean(net, dataset_train)
+            self._refit(net)
+        run.other_data = False
+        run.weighted = stage_2 and run.weights.learned
         run.meta_loss = stage_2 and self.meta_loss_weight > 0
 
     def on_batch_begin(self, net, batch=None, training=False, **kwargs):
@@ -351,7 +362,8 @@ class OTReweighting(Callback):
         run.n_train = len(dataset_train)
         run.distributed = getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1
         self.reweighter_ = OTReweighter(self.weighter, distributed=run.distributed and self.refit_every != "batch")
-        if run.weights.learned and len(run.weights.weight) != run.n_train:
+        run.other_data = run.other_data or len(run.weights.weight) not in (0, run.n_train)
+        if run.other_data:
             run.weights.forget()
         run.meta = ()
         if self.meta is None:
@@ -375,8 +387,9 @@ class OTReweighting(Callback):
         if not self.run_.meta:
             return ()
         # not that of a subclass: every process needs all of the meta set
-        iterator = NeuralNet.get_iterator(net, self.run_.meta, training=False)
-        parts = [self._embed(net, batch) for batch in iterator]
+        with torch.random.fork_rng(devices=[]):  # a data loader draws a seed, and training must not notice
+            iterator = NeuralNet.get_iterator(net, self.run_.meta, training=False)
+            parts = [self._embed(net, batch) for batch in iterator]
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def _meta_loss(self, net):
@@ -431,9 +444,10 @@ class OTReweighting(Callback):
             iterator = net.get_iterator(dataset_train, training=False)
         finally:
             net.iterator_valid = given
-        for batch in iterator:
-            features, labels = self._embed(net, batch)
-            run.rows.add(ids_of(batch), features, labels)
+        with torch.random.fork_rng(devices=[]):
+            for batch in iterator:
+                features, labels = self._embed(net, batch)
+                run.rows.add(ids_of(batch), features, labels)
         run.refit_seconds += time.perf_counter() - start
 
     # ------------------------------------------------------------------ weights
@@ -538,8 +552,9 @@ def _sum_by_class(weight, labels, meta):
 class _Run:
     """What one call of ``fit`` needs, and what no pickle should hold."""
 
-    def __init__(self, weights, tap, frozen):
+    def __init__(self, weights, tap, frozen, other_data):
         self.weights, self.tap, self.frozen = weights, tap, frozen
+        self.other_data = other_data  # than that of the weights
         self.meta = None  # () where there is none
         self.meta_batches = None
         self.warned = False

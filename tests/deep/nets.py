@@ -23,11 +23,10 @@ META = blobs((4, 4, 4), seed=1)
 class Net(nn.Module):
     """Body and head, with the things that make training differ from evaluation."""
 
-    def __init__(self, n_hidden=8, dropout=0.0, both=False):
+    def __init__(self, n_hidden=8, dropout=0.0, both=False, norm=True):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(N_FEATURES, n_hidden), nn.BatchNorm1d(n_hidden), nn.ReLU(), nn.Dropout(dropout)
-        )
+        norm = nn.BatchNorm1d(n_hidden) if norm else nn.Identity()
+        self.body = nn.Sequential(nn.Linear(N_FEATURES, n_hidden), norm, nn.ReLU(), nn.Dropout(dropout))
         self.head = nn.Linear(n_hidden, 3)
         self.both = both
 
