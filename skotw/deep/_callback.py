@@ -461,15 +461,14 @@ class OTReweighting(Callback):
         if run.distributed:  # a sample that several processes met counts once
             counts = all_reduce(np.bincount(ids, minlength=run.n_train))
             shares = 1.0 / counts[ids]
-        found = self.reweighter_.refit(features, labels, *meta, sample_weight=shares)
-        by_class = _sum_by_class(found, labels, meta) if len(run.weights.trusted) else None
+        weight = self.reweighter_.refit(features, labels, *meta, sample_weight=shares)
+        trusted = run.weights.trusted.cpu()
+        theirs = _class_means(weight, labels, meta[1], run.distributed) if len(trusted) else None
         if run.distributed:
-            everything = all_reduce(np.bincount(ids, found.cpu().numpy(), run.n_train))
+            everything = all_reduce(np.bincount(ids, weight.cpu().numpy(), run.n_train))
             ids = torch.as_tensor(np.flatnonzero(counts))
-            found = torch.as_tensor(everything, dtype=torch.float32, device=found.device)[ids]
-            by_class = None if by_class is None else all_reduce(by_class)
-        self._update(ids, found)
-        self._update_trusted(by_class, meta)
+            weight = torch.as_tensor(everything, device=weight.device)[ids]
+        self._update(ids, weight, trusted, theirs)
         run.costs.append(self.reweighter_.weighter_.objective_)
         self._publish()
         self._warn_of_collapse(labels)
@@ -477,38 +476,33 @@ class OTReweighting(Callback):
 
     def _refit_batch(self, ids, features, labels):
         run, start = self.run_, time.perf_counter()
-        of_transport = ~torch.isin(ids, run.weights.trusted.cpu())
-        if bool(of_transport.any()):
-            features = features[of_transport.to(features.device)]
-            labels = labels[of_transport.to(labels.device)]
-            found = self.reweighter_.refit(features, labels, *run.batch_meta, mini_batch=True)
-            self._update(ids[of_transport], found)
-            if len(run.weights.trusted):
-                self._update_trusted(_sum_by_class(found, labels, run.batch_meta), run.batch_meta)
-            if len(found) > 1:
+        known = torch.isin(ids, run.weights.trusted.cpu())
+        if not bool(known.all()):
+            rest, trusted, theirs = labels[~known.to(labels.device)], ids[known], None
+            weight = self.reweighter_.refit(
+                features[~known.to(features.device)], rest, *run.batch_meta, mini_batch=True
+            )
+            if len(trusted):
+                theirs = _class_means(weight, rest, labels[known.to(labels.device)])
+            self._update(ids[~known], weight, trusted, theirs)
+            if len(weight) > 1:
                 run.costs.append(self.reweighter_.weighter_.objective_)
         run.refit_seconds += time.perf_counter() - start
 
-    def _update(self, ids, new):
-        """Weights of some samples, smoothed where they had others."""
-        weights, new, ids = self.run_.weights, new.float(), ids.to(new.device)
+    def _update(self, ids, weight, trusted, theirs):
+        """New weights of samples and of trusted ones among them, mean 1, smoothed where there were others."""
+        weights, new, device = self.run_.weights, weight.float(), weight.device
+        if theirs is not None:
+            ids = torch.cat([ids, trusted[theirs.isfinite()]])
+            new = torch.cat([new, theirs[theirs.isfinite()].to(new)])
+            new = new / new.mean()
+        ids = ids.to(device)
         if weights.learned:
-            weight = weights.weight.to(new.device)
+            weight = weights.weight.to(device)
             new = self.smoothing * weight[ids] + (1.0 - self.smoothing) * new
         else:
-            weight = torch.ones(self.run_.n_train, device=new.device)
+            weight = torch.ones(self.run_.n_train, device=device)
         weights.weight = weight.index_copy(0, ids, new)
-
-    def _update_trusted(self, by_class, meta):
-        """Trusted training samples, which would be their own nearest neighbours, weigh as their class does."""
-        if by_class is None:
-            return
-        sums, counts = by_class
-        code = np.unique(meta[1].cpu().numpy(), return_inverse=True)[1]
-        known = counts[code] > 0
-        mean = sums[code[known]] / counts[code[known]]
-        weights = self.run_.weights
-        self._update(weights.trusted[known], torch.as_tensor(mean, device=weights.weight.device))
 
     def _publish(self):
         self.sample_weight_ = self.run_.weights.weight.cpu().numpy().copy()
@@ -542,11 +536,22 @@ class OTReweighting(Callback):
         return {name: value for name, value in self.__dict__.items() if name != "run_"}
 
 
-def _sum_by_class(weight, labels, meta):
-    """Weight and number of the samples of each class of the meta set, ndarray of shape (2, n_classes)."""
-    classes = np.unique(meta[1].cpu().numpy())
-    codes = np.searchsorted(classes, labels.cpu().numpy())
-    return np.stack([np.bincount(codes, w, len(classes)) for w in (weight.cpu().numpy(), np.ones(len(codes)))])
+def _class_means(weight, labels, of, distributed=False):
+    """Mean weight of the class of each label in ``of``, NaN where it has no samples.
+
+    Trusted training samples weigh that much: they would be their own nearest neighbours.
+    """
+    labels, of = labels.cpu().numpy(), of.cpu().numpy()
+    classes, codes = np.unique(np.concatenate([of, labels]), return_inverse=True)
+    if distributed:  # the trusted samples have all classes
+        classes, codes = np.unique(of), np.searchsorted(np.unique(of), np.concatenate([of, labels]))
+    of, labels = codes[: len(of)], codes[len(of) :]
+    sums = np.bincount(labels, weight.cpu().numpy(), len(classes))
+    counts = np.bincount(labels, minlength=len(classes)).astype(float)
+    if distributed:
+        sums, counts = all_reduce(sums), all_reduce(counts)
+    with np.errstate(invalid="ignore"):
+        return torch.as_tensor((sums / counts)[of])
 
 
 class _Run:

