@@ -146,7 +146,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     @property
     def sample_weight_(self):
         """Weights of the training split."""
-        weights = getattr(getattr(self, "criterion_", None), SampleWeights.name, None)
+        weights = SampleWeights.of(self.criterion_) if hasattr(self, "criterion_") else None
         if weights is None or not weights.learned:
             raise AttributeError(f"{type(self).__name__} has no sample_weight_ before the first refit.")
         return weights.weight.cpu().numpy().copy()

@@ -52,13 +52,18 @@ class SampleWeights(nn.Module):
                 "asked for one loss per sample. Give your nn.Module a `reduction` attribute that its forward obeys "
                 "('none', 'mean', 'sum'), as the losses of torch.nn have."
             )
-        weights = criterion._modules.get(cls.name)
+        weights = cls.of(criterion)
         if weights is None:
             weights = cls()
             criterion.add_module(cls.name, weights)
             criterion.register_forward_pre_hook(weights._before)
             criterion.register_forward_hook(weights._after, always_call=True)
         return weights
+
+    @classmethod
+    def of(cls, criterion):
+        """The weights of ``criterion``, or None."""
+        return criterion._modules.get(cls.name)  # no attribute: a compiled criterion passes those on
 
     @property
     def learned(self):
