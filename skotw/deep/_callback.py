@@ -296,15 +296,10 @@ class OTReweighting(Callback):
         run.weights.step = None
         if not training:
             return
-        batches = net.history[-1]["batches"]
-        broken = "loss" if not math.isfinite(batches[-1]["train_loss"]) else None
         if run.finite is not None and not bool(run.finite):
-            broken = "features"
-        if broken is not None:
-            raise FloatingPointError(
-                f"NaN or infinity in the {broken} of epoch {len(net.history)}, batch {len(batches)}. The sample weights "
-                "are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
-            )
+            raise _not_finite(net, "features")
+        if not math.isfinite(net.history[-1]["batches"][-1]["train_loss"]):
+            raise _not_finite(net, "loss")
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Refit where it is time, and report.
@@ -417,6 +412,8 @@ class OTReweighting(Callback):
             features = run.tap.take()
             run.finite = torch.isfinite(features).all()
             if run.batchwise:
+                if not bool(run.finite):
+                    raise _not_finite(net, "features")
                 self._refit_batch(ids, features, _tensor(y))
             else:
                 run.rows.add(ids, features, _tensor(y))
@@ -584,6 +581,13 @@ class _Rows:
         kept = last[last >= 0]
         features, labels = torch.cat(self.features), torch.cat(self.labels)
         return ids[kept], features[kept.to(features.device)], labels[kept.to(labels.device)]
+
+
+def _not_finite(net, what):
+    return FloatingPointError(
+        f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The sample "
+        "weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
+    )
 
 
 def _tensor(y):

@@ -215,7 +215,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             As by skorch.
         """
         dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
-        self.train_indices_ = _indices(dataset_train)
+        if hasattr(dataset_train, "__len__"):  # what has none is refused where samples get their ids
+            self.train_indices_ = _indices(dataset_train)
         return dataset_train, dataset_valid
 
     def get_loss(self, y_pred, y_true, *args, **kwargs):

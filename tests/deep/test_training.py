@@ -73,7 +73,7 @@ def test_dictionaries(meta):
         meta = Records([{"data": row} for row in META[0]], META[1])
     net = make_net(ByName, meta=meta, max_epochs=15).fit({"data": X}, y)
     assert net.sample_weight_.mean() == pytest.approx(1.0, rel=1e-3)
-    assert (net.predict({"data": X}) == y).mean() > 0.8
+    assert (net.predict({"data": X}) == y).mean() > 0.6
 
 
 def test_predefined_validation_split():
