@@ -460,7 +460,7 @@ class OTReweighting(Callback):
             shares = 1.0 / counts[ids]
         weight = self.reweighter_.refit(features, labels, *meta, sample_weight=shares)
         trusted = run.weights.trusted.cpu()
-        theirs = _class_means(weight, labels, meta[1], run.distributed) if len(trusted) else None
+        theirs = _class_means(weight, labels, meta[1], shares) if len(trusted) else None
         if run.distributed:
             everything = all_reduce(np.bincount(ids, weight.cpu().numpy(), run.n_train))
             ids = torch.as_tensor(np.flatnonzero(counts))
@@ -533,22 +533,22 @@ class OTReweighting(Callback):
         return {name: value for name, value in self.__dict__.items() if name != "run_"}
 
 
-def _class_means(weight, labels, of, distributed=False):
+def _class_means(weight, labels, of, shares=None):
     """Mean weight of the class of each label in ``of``, NaN where it has no samples.
 
-    Trusted training samples weigh that much: they would be their own nearest neighbours.
+    Trusted training samples weigh that much: they would be their own nearest neighbours. ``shares`` of the samples are
+    given where other processes have the rest of them.
     """
     labels, of = labels.cpu().numpy(), of.cpu().numpy()
-    classes, codes = np.unique(np.concatenate([of, labels]), return_inverse=True)
-    if distributed:  # the trusted samples have all classes
-        classes, codes = np.unique(of), np.searchsorted(np.unique(of), np.concatenate([of, labels]))
-    of, labels = codes[: len(of)], codes[len(of) :]
-    sums = np.bincount(labels, weight.cpu().numpy(), len(classes))
-    counts = np.bincount(labels, minlength=len(classes)).astype(float)
-    if distributed:
-        sums, counts = all_reduce(sums), all_reduce(counts)
+    classes, codes = np.unique(of, return_inverse=True)
+    known = np.isin(labels, classes)
+    rows = np.searchsorted(classes, labels[known])
+    weight = weight.cpu().numpy()[known]
+    counts = np.ones(len(rows)) if shares is None else shares[known]
+    sums = np.stack([np.bincount(rows, values, len(classes)) for values in (weight, counts)])
+    sums = sums if shares is None else all_reduce(sums)
     with np.errstate(invalid="ignore"):
-        return torch.as_tensor((sums / counts)[of])
+        return torch.as_tensor((sums[0] / sums[1])[codes])
 
 
 class _Run:
