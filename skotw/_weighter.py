@@ -496,9 +496,7 @@ class OTSampleWeighter(BaseEstimator):
 
     def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
         """Which of the four were given, and whether that makes sense."""
-        numbers = (
-            X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
-        )
+        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
         if numbers and not isinstance(X_meta[0], str):
             raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
         if self.metric == "precomputed":

@@ -58,8 +58,9 @@ class OTReweighting(Callback):
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch is weighed by itself, as in the paper, which embeds the
-        meta set once per batch; set the weighter's ``reg`` then, since a batch is too small to choose it.
+        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch
+        is weighed by itself, as in the paper, which embeds the meta set once per batch; set the weighter's ``reg``
+        then, since a batch is too small to choose it.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set, with the network as it is at the refit.
@@ -69,8 +70,8 @@ class OTReweighting(Callback):
         Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
         feature layer.
     meta_loss_weight : float, default=0.0
-        In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor (10 in the authors'
-        script). The batch goes through the transforms of its data set.
+        In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor (10 in the script
+        of the paper's authors). The batch goes through the transforms of its data set.
     random_state : int, RandomState instance or None, default=None
         Draws the meta set where ``meta`` is a number.
 
@@ -187,8 +188,8 @@ class OTReweighting(Callback):
         Raises
         ------
         ValueError
-            If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist, there
-            are no labels, or the data set has no length.
+            If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
+            there are no labels, or the data set has no length.
         TypeError
             If the criterion cannot return one loss per sample.
         """
@@ -506,7 +507,9 @@ class OTReweighting(Callback):
 
     def _report(self, net):
         run = self.run_
-        weight = self.sample_weight_ if run.weights.learned and hasattr(self, "sample_weight_") else np.ones(run.n_train)
+        weight = (
+            self.sample_weight_ if run.weights.learned and hasattr(self, "sample_weight_") else np.ones(run.n_train)
+        )
         net.history.record("weight_ess", float(effective_sample_size(weight)))
         net.history.record("weight_max", float(weight.max()))
         net.history.record("transport_cost", float(np.mean(run.costs)) if run.costs else math.nan)
@@ -523,8 +526,8 @@ class OTReweighting(Callback):
         if size < _COLLAPSE * spread * n and not self.run_.warned:
             self.run_.warned = True
             warnings.warn(
-                f"The sample weights have collapsed: {n} samples count as {size:.1f}, and prior weights would make them "
-                f"{spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
+                f"The sample weights have collapsed: {n} samples count as {size:.1f}, and prior weights would make "
+                f"them {spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -585,8 +588,8 @@ class _Rows:
 
 def _not_finite(net, what):
     return FloatingPointError(
-        f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The sample "
-        "weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
+        f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The "
+        "sample weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
     )
 
 

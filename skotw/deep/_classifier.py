@@ -18,8 +18,8 @@ _CALLBACK = "reweighting"
 class OTWeightedNetClassifier(NeuralNetClassifier):
     """Neural network classifier whose sample weights are refitted as its features change.
 
-    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in; it takes everything that one takes. Stage
-    1 trains on the plain loss for ``warmup_epochs``. Stage 2 alternates between refitting the weights, by optimal
+    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in; it takes everything that one takes.
+    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 alternates between refitting the weights, by optimal
     transport between the current features of the training samples and those of a trusted meta set, and training on
     the weighted loss.
 
@@ -60,9 +60,9 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     random_state : int, RandomState instance or None, default=None
         Draws the meta set where ``meta`` is a number. It does not seed the network: see ``torch.manual_seed``.
     **kwargs : dict
-        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless you
-        pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and that it
-        holds out a fifth of the data to validate.
+        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless
+        you pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and
+        that it holds out a fifth of the data to validate.
 
     Attributes
     ----------
@@ -145,7 +145,13 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     @property
     def sample_weight_(self):
-        """Weights of the training split."""
+        """Weights of the training split.
+
+        Returns
+        -------
+        sample_weight : ndarray of shape (n_train,)
+            In the order of ``train_indices_``.
+        """
         weights = SampleWeights.of(self.criterion_) if hasattr(self, "criterion_") else None
         if weights is None or not weights.learned:
             raise AttributeError(f"{type(self).__name__} has no sample_weight_ before the first refit.")
@@ -153,7 +159,13 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     @property
     def reweighter_(self):
-        """The object that learned the weights."""
+        """The object that learned the weights.
+
+        Returns
+        -------
+        reweighter : OTReweighter
+            As the last refit left it.
+        """
         callback = dict(getattr(self, "callbacks_", ())).get(_CALLBACK)
         if not hasattr(callback, "reweighter_"):
             raise AttributeError(f"{type(self).__name__} has no reweighter_ before training.")
@@ -369,8 +381,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
             raise ValueError(
-                f"There are labels that are no classes of this net: {named(unknown)}. Its classes are {named(classes)}; "
-                "pass classes= all that will occur."
+                f"There are labels that are no classes of this net: {named(unknown)}. Its classes are "
+                f"{named(classes)}: pass all that will occur as classes=."
             )
         return order[np.searchsorted(classes[order], labels)].astype(np.int64)
 

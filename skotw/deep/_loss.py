@@ -48,9 +48,9 @@ class SampleWeights(nn.Module):
         reduction = getattr(criterion, "reduction", None)
         if not isinstance(criterion, nn.Module) or not isinstance(reduction, str):
             raise TypeError(
-                f"The criterion {type(criterion).__name__} is already reduced: it has no `reduction`, by which it could be "
-                "asked for one loss per sample. Give your nn.Module a `reduction` attribute that its forward obeys "
-                "('none', 'mean', 'sum'), as the losses of torch.nn have."
+                f"The criterion {type(criterion).__name__} is already reduced: it has no `reduction`, by which it "
+                "could be asked for one loss per sample. Give your nn.Module a `reduction` attribute that its forward "
+                "obeys ('none', 'mean', 'sum'), as the losses of torch.nn have."
             )
         weights = cls.of(criterion)
         if weights is None:

@@ -73,9 +73,10 @@ class FeatureTap:
             features = features.flatten(1)
         if features.ndim != 2:
             raise ValueError(
-                f"The features have shape {tuple(features.shape)}, and (batch size, number of features) is wanted. Pool "
-                "them: name a layer that comes after the pooling (nn.AdaptiveAvgPool2d(1) and nn.Flatten() for the maps "
-                "of a convolution, the mean over tokens for a sequence), or let the module return (logits, features)."
+                f"The features have shape {tuple(features.shape)}, and (batch size, number of features) is wanted. "
+                "Pool them: name a layer that comes after the pooling (nn.AdaptiveAvgPool2d(1) and nn.Flatten() for "
+                "the maps of a convolution, the mean over tokens for a sequence), or let the module return (logits, "
+                "features)."
             )
         return features if features.dtype == torch.float64 else features.float()
 
@@ -87,8 +88,8 @@ class FeatureTap:
             )
         return (
             f"The feature layer {self.feature_layer!r} has never run. Either the network does not use it, or "
-            "torch.compile had traced the network before and ignores what was added since. Name a layer that runs; with "
-            "compile=True initialise the net anew, or let the module return (logits, features) with "
+            "torch.compile had traced the network before and ignores what was added since. Name a layer that runs; "
+            "with compile=True initialise the net anew, or let the module return (logits, features) with "
             "feature_layer=None."
         )
 

@@ -94,7 +94,7 @@ class Stream(IterableDataset):
 @pytest.mark.parametrize("train_split", [True, False])
 def test_iterable_dataset(train_split):
     params = {} if train_split else {"train_split": None}
-    with pytest.raises(ValueError, match="Stream is an iterable dataset without a length.*map-style"):
+    with pytest.raises(ValueError, match=r"Stream is an iterable dataset without a length.*map-style"):
         make_net(iterator_train__shuffle=False, **params).fit(Stream(), None)
 
 
@@ -114,7 +114,7 @@ def test_iterator_that_is_no_data_loader():
             super().__init__([(torch.as_tensor(X), torch.as_tensor(y))])
 
     net = make_net(iterator_train=Batches, iterator_train__shuffle=False)
-    with pytest.raises(TypeError, match="must be a torch DataLoader.*got Batches"):
+    with pytest.raises(TypeError, match=r"must be a torch DataLoader.*got Batches"):
         net.fit(X, y)
     with pytest.raises(TypeError, match="got Batches"):  # and not something about what the first attempt left
         net.fit(X, y)
@@ -127,7 +127,7 @@ def test_batches_that_were_rebuilt():
             return super().run_single_epoch(rebuilt, *args, **kwargs)
 
     net = Rebuilding(Net, criterion=nn.CrossEntropyLoss, callbacks=[OTReweighting(META, "head")], verbose=0)
-    with pytest.raises(TypeError, match="lost their sample ids.*list"):
+    with pytest.raises(TypeError, match=r"lost their sample ids.*list"):
         net.fit(X, y)
 
 
@@ -142,7 +142,7 @@ class Unused(Net):
 
 @pytest.mark.parametrize("refit_every", [1, "batch"])
 def test_feature_layer_never_runs(refit_every):
-    with pytest.raises(RuntimeError, match="'spare' has never run.*torch.compile.*feature_layer=None"):
+    with pytest.raises(RuntimeError, match=r"'spare' has never run.*torch.compile.*feature_layer=None"):
         make_net(Unused, feature_layer="spare", refit_every=refit_every).fit(X, y)
 
 

@@ -174,7 +174,7 @@ def test_bad_input(sets):
         OTReweighter(weighter=0.1).refit(X, y)
     with pytest.raises(ValueError, match="has no features to measure"):
         OTReweighter(OTSampleWeighter(metric="precomputed")).refit(X, y)
-    with pytest.raises(ValueError, match="'reg' parameter of _FeatureWeighter|'reg' parameter"):
+    with pytest.raises(ValueError, match="'reg' parameter"):
         OTReweighter(OTSampleWeighter(reg=-1)).refit(X, y)
 
 

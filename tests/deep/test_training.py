@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from nets import META, Net, blobs, make_net
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Checkpoint, LoadInitState
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import SliceDataset, predefined_split
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
@@ -217,7 +217,10 @@ def test_meta_loss_is_added():
     assert added[1] == pytest.approx(10 * added[0], rel=1e-4)
     with torch.no_grad():
         logits = net.module_(torch.as_tensor(META[0]))
-        one_each = [float(nn.functional.cross_entropy(logits[i : i + 1], torch.as_tensor(META[1][i : i + 1]))) for i in range(12)]
+        one_each = [
+            float(nn.functional.cross_entropy(logits[i : i + 1], torch.as_tensor(META[1][i : i + 1])))
+            for i in range(12)
+        ]
     assert min(one_each) < added[0] < max(one_each)
 
 
@@ -264,7 +267,9 @@ def test_smoothing_mixes_old_and_new():
     assert not np.allclose(weights[0.0], first, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("frozen", "trains"), [(True, "head"), ("body", "head"), (["head"], "body"), ("body.1", "head")])
+@pytest.mark.parametrize(
+    ("frozen", "trains"), [(True, "head"), ("body", "head"), (["head"], "body"), ("body.1", "head")]
+)
 def test_frozen_layers_stay_as_they_are(frozen, trains):
     net = make_net(warmup_epochs=2, max_epochs=2, module__dropout=0.5, freeze=frozen).fit(X, y)
     before = {name: value.clone() for name, value in net.module_.state_dict().items()}
@@ -513,7 +518,9 @@ def test_gradient_accumulation_scales_the_meta_loss_once():
         Accumulating.steps = steps
         callback = OTReweighting(META, "head", warmup_epochs=1, meta_loss_weight=5.0)
         params = {"batch_size": 135, "train_split": None, "verbose": 0, "lr": 1e-12, "max_epochs": 2}
-        net = Accumulating(Net, module__norm=False, criterion=nn.CrossEntropyLoss, callbacks=[callback], **params).fit(X, y)
+        net = Accumulating(Net, module__norm=False, criterion=nn.CrossEntropyLoss, callbacks=[callback], **params).fit(
+            X, y
+        )
         losses.append(net.history[:, "train_loss"])
     Accumulating.steps = 3
     np.testing.assert_allclose(losses[0], 3 * np.array(losses[1]), rtol=1e-5)
@@ -553,7 +560,9 @@ def test_each_reduction(reduction):
     expected.fit(X, y)
     torch.manual_seed(0)
     net.fit(X, y)
-    np.testing.assert_allclose(net.history[:, "train_loss"], factor * np.array(expected.history[:, "train_loss"]), rtol=1e-4)
+    np.testing.assert_allclose(
+        net.history[:, "train_loss"], factor * np.array(expected.history[:, "train_loss"]), rtol=1e-4
+    )
     assert net.criterion_.reduction == reduction
 
 
@@ -562,7 +571,9 @@ def test_losses_with_more_dimensions():
     targets = np.eye(3, dtype=np.float32)[y]
     weighter = OTSampleWeighter(target_type="columns", reg=0.2)
     callback = OTReweighting((META[0], np.eye(3, dtype=np.float32)[META[1]]), "head", weighter, warmup_epochs=1)
-    net = NeuralNet(Net, criterion=nn.BCEWithLogitsLoss, callbacks=[callback], max_epochs=3, verbose=0, train_split=None)
+    net = NeuralNet(
+        Net, criterion=nn.BCEWithLogitsLoss, callbacks=[callback], max_epochs=3, verbose=0, train_split=None
+    )
     net.fit(X, targets)
     mass = [callback.sample_weight_[y == c].mean() for c in range(3)]
     assert mass[2] > 2 * mass[0]
@@ -595,8 +606,8 @@ def test_print_out_has_the_columns(capsys):
 
 
 def test_collapse_is_reported_once():
-    with pytest.warns(UserWarning, match="collapsed.*Raise the weighter's reg") as record:
-        one_each = META[0][np.unique(META[1], return_index=True)[1]], np.arange(3)
+    one_each = META[0][np.unique(META[1], return_index=True)[1]], np.arange(3)
+    with pytest.warns(UserWarning, match=r"collapsed.*Raise the weighter's reg") as record:
         make_net(meta=one_each, weighter=OTSampleWeighter(reg=1e-3), max_epochs=4).fit(X, y)
     assert len(record) == 1
 
