@@ -13,6 +13,7 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
+from sklearn.base import clone
 from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
@@ -54,13 +55,14 @@ class OTReweighting(Callback):
         Name of the layer whose input are the features, usually the last: ``"head"``, or ``"layers.4"`` as
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; None is ``OTSampleWeighter()``.
+        How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. With ``reg="auto"`` the first refit settles it,
+        since the network later fits wrong labels too, and its features then vouch for them.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
         Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch
-        is weighed by itself, as in the paper, which embeds the meta set once per batch; set the weighter's ``reg``
-        then, since a batch is too small to choose it.
+        is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only the end of
+        stage 1 refits as above.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set, with the network as it is at the refit.
@@ -232,7 +234,10 @@ class OTReweighting(Callback):
         stage_2 = epoch > self.warmup_epochs
         run.refit_seconds, run.costs = 0.0, []
         run.batchwise = stage_2 and self.refit_every == "batch"
-        run.due = self.refit_every != "batch" and epoch >= self.warmup_epochs and epoch % self.refit_every == 0
+        if self.refit_every == "batch":
+            run.due = epoch == self.warmup_epochs
+        else:
+            run.due = epoch >= self.warmup_epochs and epoch % self.refit_every == 0
         run.collect = run.due and self.features == "cached"
         run.rows = _Rows()
         if stage_2 and run.frozen is not None:
@@ -357,7 +362,7 @@ class OTReweighting(Callback):
         run = self.run_
         run.n_train = len(dataset_train)
         run.distributed = getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1
-        self.reweighter_ = OTReweighter(self.weighter, distributed=run.distributed and self.refit_every != "batch")
+        self.reweighter_ = OTReweighter()
         run.other_data = run.other_data or len(run.weights.weight) not in (0, run.n_train)
         if run.other_data:
             run.weights.forget()
@@ -459,7 +464,7 @@ class OTReweighting(Callback):
         if run.distributed:  # a sample that several processes met counts once
             counts = all_reduce(np.bincount(ids, minlength=run.n_train))
             shares = 1.0 / counts[ids]
-        weight = self.reweighter_.refit(features, labels, *meta, sample_weight=shares)
+        weight = self._weights_of(features, labels, meta, distributed=run.distributed, sample_weight=shares)
         trusted = run.weights.trusted.cpu()
         theirs = _class_means(weight, labels, meta[1], shares) if len(trusted) else None
         if run.distributed:
@@ -477,15 +482,26 @@ class OTReweighting(Callback):
         known = torch.isin(ids, run.weights.trusted.cpu())
         if not bool(known.all()):
             rest, trusted, theirs = labels[~known.to(labels.device)], ids[known], None
-            weight = self.reweighter_.refit(
-                features[~known.to(features.device)], rest, *run.batch_meta, mini_batch=True
-            )
+            features = features[~known.to(features.device)]
+            weight = self._weights_of(features, rest, run.batch_meta, mini_batch=True)
             if len(trusted):
                 theirs = _class_means(weight, rest, labels[known.to(labels.device)])
             self._update(ids[~known], weight, trusted, theirs)
             if len(weight) > 1:
                 run.costs.append(self.reweighter_.weighter_.objective_)
         run.refit_seconds += time.perf_counter() - start
+
+    def _weights_of(self, features, labels, meta, *, distributed=False, **kwargs):
+        """Solve; ``reg="auto"`` is settled by the first solution of the training."""
+        weights, weighter, reweighter = self.run_.weights, self.weighter, self.reweighter_
+        automatic = weighter is not None and weighter.reg == "auto"
+        if automatic and weights.reg.isfinite():
+            weighter = clone(weighter).set_params(reg=float(weights.reg))
+        reweighter.weighter, reweighter.distributed = weighter, distributed
+        found = reweighter.refit(features, labels, *meta, **kwargs)
+        if automatic and hasattr(reweighter, "weighter_"):
+            weights.reg = torch.tensor(reweighter.weighter_.reg_, dtype=torch.float64)
+        return found
 
     def _update(self, ids, weight, trusted, theirs):
         """New weights of samples and of trusted ones among them, mean 1, smoothed where there were others."""

@@ -1,5 +1,7 @@
 """A criterion that weighs its samples."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -20,6 +22,8 @@ class SampleWeights(nn.Module):
     weight : tensor of shape (n_samples,), or (0,) before the first refit
     trusted : tensor of shape (n_trusted,)
         Ids of training samples that are the meta set.
+    reg : tensor of shape ()
+        What the first refit made of ``reg="auto"``; NaN before.
     step : callable or None
         ``step(loss, reduction) -> loss`` on what the criterion returned, and how it reduces.
     per_sample : bool
@@ -32,6 +36,7 @@ class SampleWeights(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.empty(0))
         self.register_buffer("trusted", torch.empty(0, dtype=torch.int64))
+        self.register_buffer("reg", torch.tensor(math.nan, dtype=torch.float64))
         self.step = None
         self.per_sample = False
         self.reduction = None
@@ -73,6 +78,7 @@ class SampleWeights(nn.Module):
     def forget(self):
         """Be as new."""
         self.weight, self.trusted = self.weight[:0], self.trusted[:0]
+        self.reg = torch.full_like(self.reg, math.nan)
 
     def _before(self, criterion, args):
         if self.step is not None and self.per_sample:

@@ -14,8 +14,9 @@ from skotw.costs import GEMM_METRICS
 
 from ._processes import SharedModel, all_reduce
 
-__all__ = ["OTReweighter"]
+__all__ = ["DEFAULT_REG", "OTReweighter"]
 
+DEFAULT_REG = 0.05
 _ROWS_PER_BLOCK = 2**16
 
 
@@ -31,7 +32,8 @@ class OTReweighter:
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; it stays as it is. None is ``OTSampleWeighter()``.
+        How weights are learned; it stays as it is. None is ``OTSampleWeighter(reg=0.05)``: learned features fit the
+        training labels, wrong ones as well, so that ``reg="auto"`` would trust the labels too much.
     distributed : bool, default=False
         The rows of each call are one part of the training set, and the other processes of ``torch.distributed`` call
         with the other parts at the same time and with the same meta set. The solution is that of all rows. Only sums
@@ -164,7 +166,7 @@ class OTReweighter:
         return torch.as_tensor(weights, device=features.device)
 
     def _new_weighter(self):
-        weighter = OTSampleWeighter() if self.weighter is None else self.weighter
+        weighter = OTSampleWeighter(reg=DEFAULT_REG) if self.weighter is None else self.weighter
         if not isinstance(weighter, OTSampleWeighter):
             raise TypeError(f"weighter must be an OTSampleWeighter or None; got {weighter!r}.")
         if weighter.metric == "precomputed":

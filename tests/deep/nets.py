@@ -3,6 +3,7 @@
 import numpy as np
 from torch import nn
 
+from skotw import OTSampleWeighter
 from skotw.deep import OTWeightedNetClassifier
 
 COUNTS = (90, 30, 15)
@@ -40,6 +41,7 @@ def make_net(module=Net, **params):
     defaults = {
         "meta": META,
         "feature_layer": "head",
+        "weighter": OTSampleWeighter(reg=0.2),
         "warmup_epochs": 1,
         "max_epochs": 3,
         "criterion": nn.CrossEntropyLoss,

@@ -44,7 +44,7 @@ def test_parameters(params, message):
 
 def test_weighter_that_is_none_has_no_parameters():
     with pytest.raises(ValueError, match="pass weighter=OTSampleWeighter"):
-        make_net().set_params(weighter__reg=0.1)
+        make_net(weighter=None).set_params(weighter__reg=0.1)
 
 
 def test_parameters_of_skorch_are_still_checked():
@@ -184,7 +184,7 @@ def test_features_that_are_not_pooled():
 
 def test_maps_of_one_pixel_are_features():
     net = make_net(Maps, module__size=1, features="clean").fit(X, y)
-    expected = OTSampleWeighter().fit_weights(X[net.train_indices_], y[net.train_indices_], *META)
+    expected = OTSampleWeighter(reg=0.2).fit_weights(X[net.train_indices_], y[net.train_indices_], *META)
     np.testing.assert_allclose(net.sample_weight_, expected, rtol=2e-4)
 
 

@@ -65,15 +65,17 @@ def test_double_stays_double(sets):
     X, y, X_meta, y_meta = sets
     expected = OTSampleWeighter().fit_weights(X.astype(float), y, X_meta.astype(float), y_meta)
     X, y, X_meta, y_meta = tensors((X.astype(float), y, X_meta.astype(float), y_meta))
-    np.testing.assert_allclose(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta).numpy(), expected, rtol=1e-10
+    )
 
 
 def test_without_labels_and_without_meta_set(sets):
     X, y, X_meta, _ = tensors(sets)
     expected = OTSampleWeighter().fit_weights(sets[0], None, sets[2])
-    np.testing.assert_allclose(OTReweighter().refit(X, None, X_meta).numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, None, X_meta).numpy(), expected, rtol=1e-4)
     expected = OTSampleWeighter().fit_weights(sets[0], sets[1])
-    np.testing.assert_allclose(OTReweighter().refit(X, y).numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, y).numpy(), expected, rtol=1e-4)
 
 
 def test_continuous_and_column_targets(sets):
@@ -87,12 +89,12 @@ def test_continuous_and_column_targets(sets):
 def test_sample_weights_count_rows(sets):
     X, y, X_meta, y_meta = tensors(sets)
     k = torch.arange(120) % 3
-    weights = OTReweighter().refit(X, y, X_meta, y_meta, sample_weight=k)
-    repeated = OTReweighter().refit(X.repeat_interleave(k, 0), y.repeat_interleave(k), X_meta, y_meta)
+    weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, sample_weight=k)
+    repeated = OTReweighter(OTSampleWeighter()).refit(X.repeat_interleave(k, 0), y.repeat_interleave(k), X_meta, y_meta)
     total = torch.zeros(120).index_add(0, torch.arange(120).repeat_interleave(k), repeated)
     np.testing.assert_allclose(weights.numpy(), total.numpy(), rtol=2e-4, atol=1e-7)
     counted = torch.arange(len(y_meta)) % 2 + 1
-    weights = OTReweighter().refit(X, y, X_meta, y_meta, sample_weight_meta=counted)
+    weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, sample_weight_meta=counted)
     expected = OTSampleWeighter().fit_weights(*sets, sample_weight_meta=counted.numpy())
     np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-4)
 
@@ -102,7 +104,7 @@ def test_half_precision_is_solved_in_single_even_under_autocast(sets, dtype):
     X, y, X_meta, y_meta = tensors(sets)
     X, X_meta = X.to(dtype), X_meta.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        weights = OTReweighter().refit(X, y, X_meta, y_meta)
+        weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta)
     expected = OTSampleWeighter().fit_weights(X.float().numpy(), sets[1], X_meta.float().numpy(), sets[3])
     assert weights.dtype == torch.float32
     np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-4)
@@ -110,7 +112,7 @@ def test_half_precision_is_solved_in_single_even_under_autocast(sets, dtype):
 
 def test_no_gradient_flows_through_the_weights(sets):
     X, y, X_meta, y_meta = tensors(sets)
-    weights = OTReweighter().refit(X.requires_grad_(), y, X_meta, y_meta)
+    weights = OTReweighter(OTSampleWeighter()).refit(X.requires_grad_(), y, X_meta, y_meta)
     assert not weights.requires_grad
 
 
@@ -119,29 +121,31 @@ def test_mini_batch_of_some_classes(sets):
     some = y < 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        weights = OTReweighter().refit(X[some], y[some], X_meta, y_meta, mini_batch=True)
+        weights = OTReweighter(OTSampleWeighter()).refit(X[some], y[some], X_meta, y_meta, mini_batch=True)
     known = y_meta < 2
-    expected = OTReweighter().refit(X[some], y[some], X_meta[known], y_meta[known])
+    expected = OTReweighter(OTSampleWeighter()).refit(X[some], y[some], X_meta[known], y_meta[known])
     np.testing.assert_allclose(weights.numpy(), expected.numpy(), rtol=0.1)  # the reliability sees one class more
-    one = OTReweighter().refit(X[y == 0], y[y == 0], X_meta, y_meta, mini_batch=True)
+    one = OTReweighter(OTSampleWeighter()).refit(X[y == 0], y[y == 0], X_meta, y_meta, mini_batch=True)
     assert float(one.mean()) == pytest.approx(1.0, rel=1e-5)
     assert float(one.std()) > 0.01
-    assert OTReweighter().refit(X[:1], y[:1], X_meta, y_meta, mini_batch=True).tolist() == [1.0]
-    assert OTReweighter().refit(X[:1], y[:1], mini_batch=True, sample_weight=torch.tensor([3.0])).tolist() == [3.0]
+    assert OTReweighter(OTSampleWeighter()).refit(X[:1], y[:1], X_meta, y_meta, mini_batch=True).tolist() == [1.0]
+    assert OTReweighter(OTSampleWeighter()).refit(
+        X[:1], y[:1], mini_batch=True, sample_weight=torch.tensor([3.0])
+    ).tolist() == [3.0]
 
 
 def test_whole_set_as_mini_batch_is_the_same(sets):
     X, y, X_meta, y_meta = tensors(sets)
     np.testing.assert_array_equal(
-        OTReweighter().refit(X, y, X_meta, y_meta, mini_batch=True).numpy(),
-        OTReweighter().refit(X, y, X_meta, y_meta).numpy(),
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, mini_batch=True).numpy(),
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta).numpy(),
     )
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_pickle_holds_no_device(sets, device):
     X, y, X_meta, y_meta = tensors(sets, device)
-    reweighter = OTReweighter()
+    reweighter = OTReweighter(OTSampleWeighter())
     reweighter.refit(X, y, X_meta, y_meta)
     weights = reweighter.weigh(X, y)
     data = pickle.dumps(reweighter)
@@ -151,7 +155,7 @@ def test_pickle_holds_no_device(sets, device):
 
 def test_bad_input(sets):
     X, y, X_meta, y_meta = tensors(sets)
-    reweighter = OTReweighter()
+    reweighter = OTReweighter(OTSampleWeighter())
     with pytest.raises(NotFittedError, match="call refit first"):
         reweighter.weigh(X, y)
     with pytest.raises(TypeError, match="must be a floating tensor; got ndarray"):
@@ -195,3 +199,9 @@ def test_distributed_needs_a_meta_set(sets):
     X, y, _, _ = tensors(sets)
     with pytest.raises(ValueError, match="distributed=True needs a meta set"):
         OTReweighter(distributed=True).refit(X, y)
+
+
+def test_default_weighter(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
+    np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())

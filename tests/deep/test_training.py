@@ -173,7 +173,8 @@ def test_trusted_samples_in_batches():
     for c in range(3):
         np.testing.assert_allclose(w[trusted[of[trusted] == c]], w[rest[of[rest] == c]].mean(), rtol=1e-4)
     # a batch of nothing but trusted samples, or of one sample, has nothing to be weighed against
-    net = make_net(meta=4, refit_every="batch", batch_size=1, max_epochs=2, module__norm=False).fit(X[:60], y[:60])
+    net = make_net(meta=4, refit_every="batch", warmup_epochs=0, batch_size=1, max_epochs=2, module__norm=False)
+    net.fit(X[:60], y[:60])
     np.testing.assert_array_equal(net.sample_weight_, 1.0)
 
 
@@ -251,6 +252,28 @@ def test_schedule():
     assert sizes[2:5] == [sizes[2]] * 3
     assert largest[:2] == [1.0, 1.0]
     assert largest[-1] == pytest.approx(net.sample_weight_.max())
+
+
+def test_automatic_regularisation_is_settled_once(tmp_path):
+    net = make_net(weighter=OTSampleWeighter(), max_epochs=2, train_split=None).fit(X, y)
+    first = make_net(weighter=OTSampleWeighter(), max_epochs=1, train_split=None)
+    settled = net.reweighter_.weighter_.reg_
+    net.partial_fit(X, y)
+    assert net.reweighter_.weighter_.reg_ == settled
+    net.save_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
+    first.initialize().load_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
+    first.partial_fit(X, (y + 1) % 3)  # labels that would have another reliability, were it looked at
+    assert first.reweighter_.weighter_.reg_ == settled
+    first.partial_fit(X, y)  # but other data than last time are new data
+    assert first.reweighter_.weighter_.reg_ != settled
+
+
+def test_batches_keep_the_regularisation_of_stage_1():
+    net = make_net(weighter=OTSampleWeighter(), warmup_epochs=2, refit_every="batch", max_epochs=2).fit(X, y)
+    settled = net.reweighter_.weighter_.reg_
+    assert np.isfinite(net.history[1, "transport_cost"])
+    net.partial_fit(X, y)
+    assert net.reweighter_.weighter_.reg_ == settled
 
 
 def test_smoothing_mixes_old_and_new():
@@ -550,7 +573,7 @@ def test_each_reduction(reduction):
         def get_loss(self, *args, **kwargs):
             return super().get_loss(*args, **kwargs).mean()
 
-    callback = OTReweighting(META, "head", warmup_epochs=1)
+    callback = OTReweighting(META, "head", OTSampleWeighter(reg=0.2), warmup_epochs=1)
     params = {"max_epochs": 3, "verbose": 0, "batch_size": -1, "criterion__reduction": reduction}
     net = Reducing(Net, criterion=nn.CrossEntropyLoss, callbacks=[callback], lr=1e-12, **params).fit(X, y)
     factor = 108 if reduction == "sum" else 1

@@ -73,13 +73,14 @@ def train():
         "net": {"meta": META, "features": "clean"},
         "cached": {"meta": META},
         "drawn": {"meta": 4, "features": "clean"},
-        "batch": {"meta": META, "refit_every": "batch", "weighter": OTSampleWeighter(reg=0.2)},
+        "batch": {"meta": META, "refit_every": "batch"},
     }.items():
         torch.manual_seed(0)
         net = AcceleratedNet(
             Net,
             accelerator=CPUs(cpu=True),
             feature_layer="head",
+            weighter=OTSampleWeighter(reg=0.2),
             warmup_epochs=1,
             max_epochs=3,
             criterion=nn.CrossEntropyLoss,
