@@ -41,7 +41,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Name of the layer whose input are the features, usually the last. None: the module returns
         ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over ``weighter__reg``.
+        How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
+        ``weighter__reg``.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1

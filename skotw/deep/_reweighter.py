@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
 from skotw._embedding import embed, fit_embedding
+from skotw._model import TransportModel
 from skotw._transport._arrays import like, like_rows, to_numpy
 from skotw._weighter import OTSampleWeighter, _can_stream
 from skotw.costs import GEMM_METRICS
@@ -101,7 +102,8 @@ class OTReweighter:
             How much each trusted sample counts within its class.
         mini_batch : bool, default=False
             The samples are one mini-batch of a larger set, so that classes of the meta set may be absent from it. The
-            weights are those of the batch by itself, and a single sample has all of its weight.
+            weights are those of the batch by itself, and a single sample has all of its weight. The reliability of so
+            few labels is only estimated for ``reg="auto"``.
 
         Returns
         -------
@@ -274,9 +276,16 @@ class _FeatureWeighter(OTSampleWeighter):
         return Z.astype(np.float64) if self._widen else Z
 
     def _new_model(self, rows, meta, target, stream):
-        if self._shared:
-            return SharedModel(self.get_params(deep=False), rows, meta, target, stream=True)
-        return super()._new_model(rows, meta, target, stream)
+        model = SharedModel if self._shared else _BatchModel if stream else TransportModel
+        return model(self.get_params(deep=False), rows, meta, target, stream=stream)
+
+
+class _BatchModel(TransportModel):
+    """A mini-batch: its reliability, which would take longer than all else, says little."""
+
+    def _meter_add(self, ordered):
+        if self.settings["reg"] == "auto":
+            super()._meter_add(ordered)
 
 
 def _host_rows(Z):
