@@ -6,7 +6,7 @@
 A residual network for CIFAR (3 stages of ``--depth`` blocks, ``--width`` channels in the first) on images of noise: the
 contents do not matter for time. Contenders: *plain*, skorch's NeuralNetClassifier; *cached* and *clean*, the same net
 with weights that are refitted after every epoch, from the features of the training pass or from a pass in evaluation
-mode, by transport to 10 trusted images per class; *batch*, weights that are learned anew for every mini-batch, as in the
+mode, by transport to 10 trusted images per class; *batch*, weights learned anew for every mini-batch, as in the
 paper. All are in the middle of training, stage 2 for ours. They take turns, one epoch each per round, in an order that
 rotates, so that a busy or throttled machine slows them all alike. Ratios are taken within a round.
 
