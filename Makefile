@@ -26,7 +26,7 @@ comma := ,
 
 # The stamp of an environment names the extras that it holds.
 TEST_ENV := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
-CHECK_ENV := $(VENV)/.installed-dev-doc
+CHECK_ENV := $(VENV)/.installed-dev-doc-deep
 DEMO_ENV := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help

@@ -17,7 +17,7 @@ from sklearn.utils import _safe_indexing as safe_indexing
 
 # The library of X under array API dispatch, NumPy otherwise.
 from sklearn.utils._array_api import get_namespace
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_parameter_constraints
 
 # Slices those fit parameters that have a value per row, as cross_val_predict does.
 from sklearn.utils.validation import _check_method_params as slice_params
@@ -35,4 +35,5 @@ __all__ = [
     "num_samples",
     "safe_indexing",
     "slice_params",
+    "validate_parameter_constraints",
 ]

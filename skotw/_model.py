@@ -104,7 +104,7 @@ class TransportModel:
         self.group_weight = np.zeros(n_groups)
         self.log_normalisers = np.full((n_groups, len(order)), -np.inf)
         ordered = self._sorted(rows)
-        group_weight = _sum_by_group(rows, n_groups)
+        group_weight = self._sum_by_group(rows)
         if not stream:
             _warn_absent(target, group_weight)
         self._settle_scales(ordered, rows, group_weight)
@@ -129,7 +129,7 @@ class TransportModel:
     def solve(self, rows):
         """Weights of all rows at once: array of shape (n,), sum 1 before the scale of the sample weights."""
         ordered = self._take_first(rows)
-        self.group_weight = _sum_by_group(rows, self.target.n_groups)
+        self.group_weight = self._sum_by_group(rows)
         self._update_problem()
         unit = float(ordered.weight.mean())
         a = ordered.weight / unit
@@ -177,8 +177,8 @@ class TransportModel:
         problem = self._problem(everything, np.ones(len(everything)), np.zeros(self.target.n_groups))
         partition = self._partition(ordered.counts, cost, tiled=True)
         chunk = exact.log_normalisers(cost, ordered.weight / unit, problem, partition, self.compute)
-        self.log_normalisers = np.logaddexp(self.log_normalisers, chunk + np.log(unit))
-        self.group_weight = self.group_weight + _sum_by_group(rows, self.target.n_groups)
+        self.log_normalisers = np.logaddexp(self.log_normalisers, self._join(chunk + np.log(unit)))
+        self.group_weight = self.group_weight + self._sum_by_group(rows)
         self._update_problem()
         self.potentials = self.problem.free_potentials(self.log_normalisers[:, self.active])
         self.objective = float(np.exp(self.problem.log_mass) @ self.potentials)
@@ -237,6 +237,18 @@ class TransportModel:
         n_jobs = self.settings["n_jobs"]
         n_threads = blas_threads() if n_jobs is None else effective_n_jobs(n_jobs)
         return Compute(n_threads, min(2**20, memory), memory)
+
+    # ---- sums over rows, which are all here
+
+    def _sum_by_group(self, rows):
+        return np.bincount(rows.codes, weights=rows.weight, minlength=self.target.n_groups)
+
+    def _mean(self, cost, p, b):
+        """Mean cost under p x b, with p up to a factor."""
+        return cost.mean(p / p.sum(), b, self.compute)
+
+    def _join(self, log_normalisers):
+        return log_normalisers
 
     # ---- parts
 
@@ -310,16 +322,15 @@ class TransportModel:
         active, b, log_ratio = self._marginals(group_weight)
         columns = self.columns.take(active)
         p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
-        p = p / p.sum()
         self.cost_scale = self.settings["cost_scale"]
         if self.cost_scale is None:
-            mean = self.metric.cost(ordered.rows, columns.Z).mean(p, b, self.compute)
+            mean = self._mean(self.metric.cost(ordered.rows, columns.Z), p, b)
             self.cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
         self.cost_scale = float(self.cost_scale)
         self.label_scale = 1.0
         if columns.target.kind == "continuous":
             differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
-            self.label_scale = differences.mean(p, b, self.compute) or 1.0
+            self.label_scale = self._mean(differences, p, b) or 1.0
 
     def _new_meter(self, meta):
         codes, n_groups = meta.target.meta_codes, self.target.n_groups
@@ -414,10 +425,6 @@ def _group_mass(class_mass, origin):
     if class_mass == "meta":
         return np.bincount(origin.target.meta_codes, weights=origin.weight, minlength=n_groups)
     return np.ones(n_groups)
-
-
-def _sum_by_group(rows, n_groups):
-    return np.bincount(rows.codes, weights=rows.weight, minlength=n_groups)
 
 
 def _warn_absent(target, group_weight):

@@ -469,7 +469,7 @@ class OTSampleWeighter(BaseEstimator):
         self.embedding_ = None
         if self.metric != "precomputed":
             weighted = None if np.all(weight == weight[0]) else weight
-            self.embedding_ = fit_embedding(self.embedding, X, y, weighted, self.random_state)
+            self.embedding_ = self._fit_embedding(X, y, weighted)
         self._widen = False
         Z = self._embed(X, "X")
         self._widen = self.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z)
@@ -491,14 +491,12 @@ class OTSampleWeighter(BaseEstimator):
             )
         rows = Rows(Z, codes, values, weight)
         self._streaming = stream
-        self._model = TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)
+        self._model = self._new_model(rows, meta, target, stream)
         return _Chunk(rows, kept, n_samples)
 
     def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
         """Which of the four were given, and whether that makes sense."""
-        numbers = (
-            X_meta is not None and not is_frame(X_meta) and np.asarray(X_meta).ndim == 1 and num_samples(X_meta) > 0
-        )
+        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
         if numbers and not isinstance(X_meta[0], str):
             raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
         if self.metric == "precomputed":
@@ -544,6 +542,12 @@ class OTSampleWeighter(BaseEstimator):
             validate_data(self, X, reset=False, skip_check_array=True)
             return check_array(X, **checks, input_name=name)
         return validate_data(self, X, reset=reset, **checks)
+
+    def _fit_embedding(self, X, y, sample_weight):
+        return fit_embedding(self.embedding, X, y, sample_weight, self.random_state)
+
+    def _new_model(self, rows, meta, target, stream):
+        return TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)
 
     def _embed(self, X, name):
         Z = embed(self.embedding_, X, name, allow_nan=self.metric == "nan_euclidean")

@@ -19,10 +19,10 @@ from ._transport._cost import (
     unit_rows,
 )
 
-__all__ = ["METRICS", "FeatureMetric"]
+__all__ = ["GEMM_METRICS", "METRICS", "FeatureMetric"]
 
 _EUCLIDEAN = ("euclidean", "l2", "sqeuclidean")
-_GEMM = ("cosine", *_EUCLIDEAN)
+GEMM_METRICS = ("cosine", *_EUCLIDEAN)
 METRICS = tuple(sorted({*PAIRWISE_METRICS, "sqeuclidean", "precomputed"} - {"wminkowski"}))
 
 
@@ -96,7 +96,7 @@ class FeatureMetric:
         reference = empty((0,), rows)
         if not isinstance(reference, np.ndarray):
             raise ValueError(
-                f"metric={self.metric!r} takes NumPy arrays; for tensors use one of {_GEMM}, or pass arrays."
+                f"metric={self.metric!r} takes NumPy arrays; for tensors use one of {GEMM_METRICS}, or pass arrays."
             )
         shape = (rows.shape[0], Z_meta.shape[0])
         return FunctionCost(shape, lambda i, j: self._pairwise(rows[i:j], Z_meta), reference)
@@ -105,7 +105,7 @@ class FeatureMetric:
         """Dense ndarray of the costs between a few rows."""
         if self.metric == "precomputed":
             return np.array(to_numpy(A), dtype=np.float64)[:, B]
-        if self.metric in _GEMM:
+        if self.metric in GEMM_METRICS:
             A, B = (X if sparse.issparse(X) else to_numpy(X) for X in (A, B))
             if self.metric == "sqeuclidean":  # scipy's takes no sparse rows
                 return euclidean_distances(A, B, squared=True).astype(np.float64)

@@ -73,3 +73,12 @@ def test_transport_speed_memory_of_a_fresh_process():
     # blocks and no copy of the rows, which are 4.9 MiB; POT holds several matrices of 3.8 MiB
     assert 0.0 < module.added_memory("blocks", size, 1) < 4.0
     assert module.added_memory("POT", size, 1) > 7.0
+
+
+def test_epoch_time(capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("skorch")
+    seconds = load("epoch_time").main(["--n-samples", "120", "--width", "2", "--rounds", "1", "--imbalance", "2"])
+    assert set(seconds) == {"plain", "cached", "clean", "batch"}
+    assert all((values > 0).all() for values in seconds.values())
+    assert "target at most 1.05" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import re
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import skotw
 
 ROOT = Path(__file__).parents[1]
 PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
+EXTRA_MODULES = ["skotw.deep"] if all(map(importlib.util.find_spec, ("torch", "skorch"))) else []
 PUBLIC_OBJECTS = [
     (module, name)
-    for module in PUBLIC_MODULES
+    for module in PUBLIC_MODULES + EXTRA_MODULES
     for name in importlib.import_module(module).__all__
     if not name.startswith("__")
 ]
@@ -49,7 +51,29 @@ def test_import_leaves_optional_packages_alone(module):
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", PUBLIC_MODULES)
+@pytest.mark.parametrize("missing", ["torch", "skorch"])
+def test_deep_names_the_extra_that_it_needs(missing):
+    code = f"""
+import importlib.abc, sys
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {missing!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+import skotw
+try:
+    import skotw.deep
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "pip install skotw[deep]" in result.stdout
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES + EXTRA_MODULES)
 def test_all_names_are_there(module):
     module = importlib.import_module(module)
     assert len(set(module.__all__)) == len(module.__all__)

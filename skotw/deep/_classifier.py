@@ -1,0 +1,398 @@
+"""OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
+
+import numpy as np
+from skorch import NeuralNetClassifier
+from skorch.utils import is_dataset, to_numpy
+from torch.utils.data import Subset
+
+from skotw._validation import named
+
+from ._callback import OTReweighting
+from ._loss import SampleWeights
+
+__all__ = ["OTWeightedNetClassifier"]
+
+_CALLBACK = "reweighting"
+
+
+class OTWeightedNetClassifier(NeuralNetClassifier):
+    """Neural network classifier whose sample weights are refitted as its features change.
+
+    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in; it takes everything that one takes.
+    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 alternates between refitting the weights, by optimal
+    transport between the current features of the training samples and those of a trusted meta set, and training on
+    the weighted loss.
+
+    Labels that are not class indices, strings for example, are encoded on the way in and decoded by ``predict``.
+    Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, as a class or an instance.
+    *args : tuple
+        Further positional parameters of :class:`skorch.NeuralNetClassifier`.
+    meta : (X_meta, y_meta), Dataset, int or None, default=None
+        The trusted samples: data as the net takes it with labels, or a data set. A number sets as many training
+        samples of each class aside, of the training split only; they go on training, with the mean weight of their
+        class. None takes class prototypes of the training samples. It is a parameter, like skorch's
+        ``predefined_split``, since a search would slice it if it were given to ``fit``.
+    feature_layer : str or None, default=None
+        Name of the layer whose input are the features, usually the last. None: the module returns
+        ``(logits, features)``.
+    weighter : OTSampleWeighter or None, default=None
+        How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
+        ``weighter__reg``.
+    warmup_epochs : int, default=5
+        Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
+    refit_every : int or "batch", default=1
+        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on; or "batch", the paper's
+        schedule.
+    features : {"cached", "clean"}, default="cached"
+        "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
+        evaluation mode over the training set.
+    smoothing : float in [0, 1), default=0.0
+        Share of a sample's old weight in its new one.
+    freeze : bool, str or list of str, default=False
+        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
+        feature layer.
+    meta_loss_weight : float, default=0.0
+        In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor.
+    random_state : int, RandomState instance or None, default=None
+        Draws the meta set where ``meta`` is a number. It does not seed the network: see ``torch.manual_seed``.
+    **kwargs : dict
+        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless
+        you pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and
+        that it holds out a fifth of the data to validate.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_train,)
+        Weights of the training split after the last refit, mean 1. Not there before the first refit.
+    train_indices_ : ndarray of shape (n_train,)
+        Which rows of the data given to ``fit`` are the training split: ``X[train_indices_]`` have ``sample_weight_``.
+    reweighter_ : OTReweighter
+        With ``weighter_``, fitted: reliability of the labels, regularisation, and weights of further samples.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+
+    See Also
+    --------
+    OTReweighting : The callback alone, for your own nets.
+    OTReweighter : The object below, for other training loops.
+
+    References
+    ----------
+    .. [1] D. Guo, Z. Li, M. Zheng, H. Zhao, M. Zhou and H. Zha. "Learning to Re-weight Examples with Optimal Transport
+           for Imbalanced Classification". NeurIPS 2022, arXiv:2208.02951.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from skotw.deep import OTWeightedNetClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.repeat(["oak", "ash", "elm"], [200, 40, 20])
+    >>> X = rng.normal(size=(260, 6)).astype("float32")
+    >>> X[y == "ash", 0] += 2
+    >>> X[y == "elm", 1] += 2
+    >>> net = OTWeightedNetClassifier(
+    ...     nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)),
+    ...     meta=5,
+    ...     feature_layer="2",
+    ...     warmup_epochs=2,
+    ...     max_epochs=4,
+    ...     criterion=nn.CrossEntropyLoss,
+    ...     iterator_train__shuffle=True,
+    ...     random_state=0,
+    ...     verbose=0,
+    ... ).fit(X, y)
+    >>> net.predict(X[:3]).dtype.kind
+    'U'
+    >>> w, split = net.sample_weight_, net.train_indices_
+    >>> bool(w[y[split] == "elm"].mean() > 3 * w[y[split] == "oak"].mean())
+    True
+    """
+
+    def __init__(
+        self,
+        module,
+        *args,
+        meta=None,
+        feature_layer=None,
+        weighter=None,
+        warmup_epochs=5,
+        refit_every=1,
+        features="cached",
+        smoothing=0.0,
+        freeze=False,
+        meta_loss_weight=0.0,
+        random_state=None,
+        **kwargs,
+    ):
+        super().__init__(module, *args, **kwargs)
+        self.meta = meta
+        self.feature_layer = feature_layer
+        self.weighter = weighter
+        self.warmup_epochs = warmup_epochs
+        self.refit_every = refit_every
+        self.features = features
+        self.smoothing = smoothing
+        self.freeze = freeze
+        self.meta_loss_weight = meta_loss_weight
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ weights
+
+    @property
+    def sample_weight_(self):
+        """Weights of the training split.
+
+        Returns
+        -------
+        sample_weight : ndarray of shape (n_train,)
+            In the order of ``train_indices_``.
+        """
+        weights = SampleWeights.of(self.criterion_) if hasattr(self, "criterion_") else None
+        if weights is None or not weights.learned:
+            raise AttributeError(f"{type(self).__name__} has no sample_weight_ before the first refit.")
+        return weights.weight.cpu().numpy().copy()
+
+    @property
+    def reweighter_(self):
+        """The object that learned the weights.
+
+        Returns
+        -------
+        reweighter : OTReweighter
+            As the last refit left it.
+        """
+        callback = dict(getattr(self, "callbacks_", ())).get(_CALLBACK)
+        if not hasattr(callback, "reweighter_"):
+            raise AttributeError(f"{type(self).__name__} has no reweighter_ before training.")
+        return callback.reweighter_
+
+    @property
+    def _default_callbacks(self):
+        return [*super()._default_callbacks, (_CALLBACK, OTReweighting(**self._callback_params()))]
+
+    def _callback_params(self):
+        return {name: getattr(self, name) for name in OTReweighting().get_params(deep=False)}
+
+    def initialize(self):
+        """Initialise all components.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net.
+        """
+        super().initialize()
+        SampleWeights.attach(self.criterion_)  # so that a checkpoint of them can be loaded
+        return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Hand parameters that were set meanwhile to the callback.
+
+        Parameters
+        ----------
+        net : OTWeightedNetClassifier
+            The net itself.
+        X : object
+            Training data.
+        y : object
+            Training labels.
+        **kwargs : dict
+            Unused.
+        """
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        callback = dict(self.callbacks_).get(_CALLBACK)
+        if callback is not None:
+            callback.set_params(**self._callback_params())
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Split the data, and remember which rows train.
+
+        Parameters
+        ----------
+        X : object
+            Training data.
+        y : object
+            Training labels.
+        **fit_params : dict
+            Passed to ``train_split``.
+
+        Returns
+        -------
+        dataset_train, dataset_valid : Dataset
+            As by skorch.
+        """
+        dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        if hasattr(dataset_train, "__len__"):  # what has none is refused where samples get their ids
+            self.train_indices_ = _indices(dataset_train)
+        return dataset_train, dataset_valid
+
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        """The loss of the logits, where the module returns features with them.
+
+        Parameters
+        ----------
+        y_pred : tensor or tuple of tensors
+            What the module returned.
+        y_true : tensor
+            Class indices.
+        *args : tuple
+            Passed to skorch.
+        **kwargs : dict
+            Passed to skorch.
+
+        Returns
+        -------
+        loss : tensor
+            As the criterion reduces it.
+        """
+        return super().get_loss(y_pred[0] if isinstance(y_pred, tuple) else y_pred, y_true, *args, **kwargs)
+
+    def set_params(self, **kwargs):
+        """Set parameters, those of the weighter among them.
+
+        Parameters
+        ----------
+        **kwargs : dict
+            Parameters of the net, such as ``module__hidden`` and ``weighter__reg``.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is unknown, or of a weighter that is None.
+        """
+        prefix = "weighter__"
+        nested = {name.removeprefix(prefix): kwargs.pop(name) for name in list(kwargs) if name.startswith(prefix)}
+        super().set_params(**kwargs)
+        if nested and self.weighter is None:
+            raise ValueError(f"weighter is None and has no {sorted(nested)}: pass weighter=OTSampleWeighter().")
+        if nested:
+            self.weighter.set_params(**nested)
+        return self
+
+    # ------------------------------------------------------------------ labels
+
+    def check_data(self, X, y):
+        """Learn the classes, in addition to those of earlier calls of ``partial_fit``.
+
+        Parameters
+        ----------
+        X : object
+            Training data.
+        y : object
+            Training labels.
+        """
+        earlier = getattr(self, "classes_inferred_", np.array([])) if len(self.history) else np.array([])
+        super().check_data(X, y)
+        found = getattr(self, "classes_inferred_", np.array([]))
+        if len(earlier) and len(found):
+            found = np.union1d(earlier, found)
+        if len(found) and found.dtype.kind in "iu" and found[0] >= 0:
+            found = np.arange(found[-1] + 1)
+        if len(found):
+            self.classes_inferred_ = found
+
+    def get_dataset(self, X, y=None):
+        """The data set of X and y, with class indices for labels.
+
+        Parameters
+        ----------
+        X : object
+            Data.
+        y : object
+            Labels.
+
+        Returns
+        -------
+        dataset : Dataset
+            As by skorch.
+
+        Raises
+        ------
+        ValueError
+            If a label is not among ``classes_``.
+        """
+        return super().get_dataset(X, y if y is None or is_dataset(y) else self._encode(y))
+
+    def predict(self, X):
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : object
+            Data.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels out of ``classes_``. Within ``fit``, to callbacks, they are class indices, as the labels of the data
+            sets there.
+        """
+        codes = super().predict(X)
+        return codes if self._takes_indices() or getattr(self, "fitting_", False) else self.classes_[codes]
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train, as skorch does.
+
+        Parameters
+        ----------
+        X : object
+            Training data.
+        y : object
+            Training labels.
+        epochs : int or None
+            Number of epochs.
+        **fit_params : dict
+            Passed to skorch.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net.
+        """
+        self.fitting_ = True
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        finally:
+            self.fitting_ = False
+
+    def _takes_indices(self):
+        classes = getattr(self, "classes_", None)
+        if classes is None or classes.dtype.kind == "f":
+            return True
+        return classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
+
+    def _encode(self, y):
+        if self._takes_indices():
+            return y
+        labels, classes = to_numpy(y), self.classes_
+        if labels.ndim != 1:
+            return y
+        order = np.argsort(classes, kind="stable")
+        unknown = np.setdiff1d(labels, classes)
+        if len(unknown):
+            raise ValueError(
+                f"There are labels that are no classes of this net: {named(unknown)}. Its classes are "
+                f"{named(classes)}: pass all that will occur as classes=."
+            )
+        return order[np.searchsorted(classes[order], labels)].astype(np.int64)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "fitting_": False}
+
+
+def _indices(dataset):
+    """Rows of the outermost data set that a (nested) subset takes."""
+    if isinstance(dataset, Subset):
+        return _indices(dataset.dataset)[np.asarray(dataset.indices)]
+    return np.arange(len(dataset))

@@ -1,0 +1,109 @@
+"""Features on their way through the network: what the training pass computes anyway."""
+
+import torch
+from torch import nn
+
+__all__ = ["FeatureTap", "unwrapped"]
+
+
+def unwrapped(module):
+    """The user's own module inside those of torch.compile and of data parallelism."""
+    while True:
+        if hasattr(module, "_orig_mod"):
+            module = module._orig_mod
+        elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        else:
+            return module
+
+
+class FeatureTap:
+    """Forward hook that keeps the features of the last batch.
+
+    Picklable, and found again on a module that was unpickled or used before, since torch.compile may ignore hooks that
+    come after its first trace.
+    """
+
+    def __init__(self, feature_layer):
+        self.feature_layer = feature_layer
+        self.value = None
+
+    @classmethod
+    def attach(cls, module, feature_layer):
+        """The tap on ``module``: on the input of a layer, or on the second output of the module.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer of that name.
+        """
+        target = module if feature_layer is None else _find(unwrapped(module), feature_layer)
+        hooks = target._forward_hooks if feature_layer is None else target._forward_pre_hooks
+        for hook in hooks.values():
+            if isinstance(hook, cls):
+                return hook
+        tap = cls(feature_layer)
+        if feature_layer is None:
+            target.register_forward_hook(tap)
+        else:
+            target.register_forward_pre_hook(tap, with_kwargs=True)
+        return tap
+
+    def __call__(self, layer, args, last):
+        if self.feature_layer is None:  # after the module, whose output is last
+            value = last[1] if isinstance(last, tuple) and len(last) > 1 else None
+        else:  # before the layer, whose keyword arguments are last
+            value = args[0] if args else next(iter(last.values()))
+        self.value = None if value is None else value.detach()
+
+    def take(self):
+        """Features of the last forward pass, which then are forgotten; float32 unless float64.
+
+        Raises
+        ------
+        RuntimeError
+            If the feature layer did not run, or ran unseen.
+        ValueError
+            If the features are not two-dimensional.
+        """
+        features, self.value = self.value, None
+        if features is None:
+            raise RuntimeError(self._complaint())
+        if features.ndim > 2 and features.shape[2:].numel() == 1:
+            features = features.flatten(1)
+        if features.ndim != 2:
+            raise ValueError(
+                f"The features have shape {tuple(features.shape)}, and (batch size, number of features) is wanted. "
+                "Pool them: name a layer that comes after the pooling (nn.AdaptiveAvgPool2d(1) and nn.Flatten() for "
+                "the maps of a convolution, the mean over tokens for a sequence), or let the module return (logits, "
+                "features)."
+            )
+        return features if features.dtype == torch.float64 else features.float()
+
+    def _complaint(self):
+        if self.feature_layer is None:
+            return (
+                "feature_layer=None takes the features from a module that returns (logits, features), and this one "
+                "returned something else. Name the layer whose input are the features, such as feature_layer='head'."
+            )
+        return (
+            f"The feature layer {self.feature_layer!r} has never run. Either the network does not use it, or "
+            "torch.compile had traced the network before and ignores what was added since. Name a layer that runs; "
+            "with compile=True initialise the net anew, or let the module return (logits, features) with "
+            "feature_layer=None."
+        )
+
+    def __getstate__(self):
+        return {**self.__dict__, "value": None}
+
+
+def _find(module, name):
+    layers = dict(module.named_modules())
+    layers.pop("")
+    if name not in layers:
+        raise ValueError(
+            f"feature_layer={name!r} is no layer of {type(module).__name__}. Name the layer whose input are the "
+            f"features, most often the last one, out of: {', '.join(layers) or 'none, it has no layers'}. Or let the "
+            "module return (logits, features), with feature_layer=None."
+        )
+    return layers[name]

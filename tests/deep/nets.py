@@ -1,0 +1,53 @@
+"""Small data and networks that several test files share."""
+
+import numpy as np
+from torch import nn
+
+from skotw import OTSampleWeighter
+from skotw.deep import OTWeightedNetClassifier
+
+COUNTS = (90, 30, 15)
+N_FEATURES = 6
+
+
+def blobs(counts=COUNTS, seed=0):
+    """Gaussian blobs, one per class, in random order."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    X = rng.normal(size=(len(y), N_FEATURES)) + 2 * np.eye(N_FEATURES)[y]
+    return X.astype(np.float32), y.astype(np.int64)
+
+
+META = blobs((4, 4, 4), seed=1)
+
+
+class Net(nn.Module):
+    """Body and head, with the things that make training differ from evaluation."""
+
+    def __init__(self, n_hidden=8, dropout=0.0, both=False, norm=True):
+        super().__init__()
+        norm = nn.BatchNorm1d(n_hidden) if norm else nn.Identity()
+        self.body = nn.Sequential(nn.Linear(N_FEATURES, n_hidden), norm, nn.ReLU(), nn.Dropout(dropout))
+        self.head = nn.Linear(n_hidden, 3)
+        self.both = both
+
+    def forward(self, X):
+        features = self.body(X)
+        return (self.head(features), features) if self.both else self.head(features)
+
+
+def make_net(module=Net, **params):
+    """A quick OTWeightedNetClassifier."""
+    defaults = {
+        "meta": META,
+        "feature_layer": "head",
+        "weighter": OTSampleWeighter(reg=0.2),
+        "warmup_epochs": 1,
+        "max_epochs": 3,
+        "criterion": nn.CrossEntropyLoss,
+        "lr": 0.1,
+        "batch_size": 32,
+        "iterator_train__shuffle": True,
+        "verbose": 0,
+    }
+    return OTWeightedNetClassifier(module, **{**defaults, **params})

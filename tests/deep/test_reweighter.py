@@ -1,0 +1,207 @@
+"""OTReweighter: the weights of OTSampleWeighter, for tensors."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+
+from skotw import OTSampleWeighter
+from skotw.deep import OTReweighter
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
+@pytest.fixture
+def sets():
+    X, y = make_classification(150, 6, n_informative=4, n_classes=3, random_state=0)
+    X = np.maximum(X, 0).astype(np.float32)
+    X[:, 5] = 0.5  # a dead unit
+    return X[:120], y[:120], X[120:], y[120:]
+
+
+def tensors(sets, device="cpu"):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return [torch.as_tensor(part, device=device) for part in sets]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"reg": 0.1, "embedding": None},
+        {"metric": "euclidean", "reg": 0.2},
+        {"metric": "cityblock"},
+        {"prior": "uniform", "class_mass": "meta"},
+        {"reg_prior": 0.5, "reg": 0.1},
+        {"label_cost": "hard", "max_weight": 3.0},
+        {"n_prototypes": 2},
+        {"solver": "gradient", "reg": 0.2},
+        {"embedding": PCA(3, random_state=0)},
+        {"class_mass": {0: 1, 1: 2, 2: 3}},
+    ],
+    ids=str,
+)
+def test_equals_the_weighter_on_arrays(sets, params, device):
+    X, y, X_meta, y_meta = tensors(sets, device)
+    expected = OTSampleWeighter(**params).fit(*sets)
+    reweighter = OTReweighter(OTSampleWeighter(**params))
+    weights = reweighter.refit(X, y, X_meta, y_meta)
+    assert weights.device == X.device
+    assert weights.dtype == torch.float32
+    np.testing.assert_allclose(weights.cpu().numpy(), expected.sample_weight_, rtol=2e-4)
+    assert reweighter.weighter_.reg_ == pytest.approx(expected.reg_, rel=1e-5)
+    again = reweighter.weigh(X[:50], y[:50])
+    np.testing.assert_allclose(again.cpu().numpy(), weights[:50].cpu().numpy(), rtol=2e-4)
+
+
+def test_double_stays_double(sets):
+    X, y, X_meta, y_meta = sets
+    expected = OTSampleWeighter().fit_weights(X.astype(float), y, X_meta.astype(float), y_meta)
+    X, y, X_meta, y_meta = tensors((X.astype(float), y, X_meta.astype(float), y_meta))
+    np.testing.assert_allclose(
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta).numpy(), expected, rtol=1e-10
+    )
+
+
+def test_without_labels_and_without_meta_set(sets):
+    X, y, X_meta, _ = tensors(sets)
+    expected = OTSampleWeighter().fit_weights(sets[0], None, sets[2])
+    np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, None, X_meta).numpy(), expected, rtol=1e-4)
+    expected = OTSampleWeighter().fit_weights(sets[0], sets[1])
+    np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, y).numpy(), expected, rtol=1e-4)
+
+
+def test_continuous_and_column_targets(sets):
+    X, y, X_meta, y_meta = sets
+    for target in (np.linspace(0, 1, 150), np.c_[np.r_[y, y_meta], np.arange(150) % 2]):
+        expected = OTSampleWeighter(reg=0.2).fit_weights(X, target[:120], X_meta, target[120:])
+        found = OTReweighter(OTSampleWeighter(reg=0.2)).refit(*tensors((X, target[:120], X_meta, target[120:])))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
+
+
+def test_sample_weights_count_rows(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    k = torch.arange(120) % 3
+    weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, sample_weight=k)
+    repeated = OTReweighter(OTSampleWeighter()).refit(X.repeat_interleave(k, 0), y.repeat_interleave(k), X_meta, y_meta)
+    total = torch.zeros(120).index_add(0, torch.arange(120).repeat_interleave(k), repeated)
+    np.testing.assert_allclose(weights.numpy(), total.numpy(), rtol=2e-4, atol=1e-7)
+    counted = torch.arange(len(y_meta)) % 2 + 1
+    weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, sample_weight_meta=counted)
+    expected = OTSampleWeighter().fit_weights(*sets, sample_weight_meta=counted.numpy())
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_solved_in_single_even_under_autocast(sets, dtype):
+    X, y, X_meta, y_meta = tensors(sets)
+    X, X_meta = X.to(dtype), X_meta.to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta)
+    expected = OTSampleWeighter().fit_weights(X.float().numpy(), sets[1], X_meta.float().numpy(), sets[3])
+    assert weights.dtype == torch.float32
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-4)
+
+
+def test_no_gradient_flows_through_the_weights(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    weights = OTReweighter(OTSampleWeighter()).refit(X.requires_grad_(), y, X_meta, y_meta)
+    assert not weights.requires_grad
+
+
+def test_mini_batch_of_some_classes(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    some = y < 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights = OTReweighter(OTSampleWeighter()).refit(X[some], y[some], X_meta, y_meta, mini_batch=True)
+    known = y_meta < 2
+    expected = OTReweighter(OTSampleWeighter()).refit(X[some], y[some], X_meta[known], y_meta[known])
+    np.testing.assert_allclose(weights.numpy(), expected.numpy(), rtol=0.1)  # the reliability sees one class more
+    one = OTReweighter(OTSampleWeighter()).refit(X[y == 0], y[y == 0], X_meta, y_meta, mini_batch=True)
+    assert float(one.mean()) == pytest.approx(1.0, rel=1e-5)
+    assert float(one.std()) > 0.01
+    assert OTReweighter(OTSampleWeighter()).refit(X[:1], y[:1], X_meta, y_meta, mini_batch=True).tolist() == [1.0]
+    assert OTReweighter(OTSampleWeighter()).refit(
+        X[:1], y[:1], mini_batch=True, sample_weight=torch.tensor([3.0])
+    ).tolist() == [3.0]
+
+
+def test_whole_set_as_mini_batch_is_the_same(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    np.testing.assert_array_equal(
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta, mini_batch=True).numpy(),
+        OTReweighter(OTSampleWeighter()).refit(X, y, X_meta, y_meta).numpy(),
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pickle_holds_no_device(sets, device):
+    X, y, X_meta, y_meta = tensors(sets, device)
+    reweighter = OTReweighter(OTSampleWeighter())
+    reweighter.refit(X, y, X_meta, y_meta)
+    weights = reweighter.weigh(X, y)
+    data = pickle.dumps(reweighter)
+    assert b"torch._utils" not in data
+    np.testing.assert_allclose(pickle.loads(data).weigh(X.cpu(), y).numpy(), weights.cpu().numpy(), rtol=1e-4)
+
+
+def test_bad_input(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter())
+    with pytest.raises(NotFittedError, match="call refit first"):
+        reweighter.weigh(X, y)
+    with pytest.raises(TypeError, match="must be a floating tensor; got ndarray"):
+        reweighter.refit(sets[0], y)
+    with pytest.raises(TypeError, match=r"meta_features must be a floating tensor; got torch.int64"):
+        reweighter.refit(X, y, X_meta.long(), y_meta)
+    with pytest.raises(ValueError, match=r"x.mean\(\(2, 3\)\) for the maps of a convolution"):
+        reweighter.refit(X[:, :, None, None], y)
+    with pytest.raises(ValueError, match="X_meta has 4 features, but the training samples have 6"):
+        reweighter.refit(X, y, X_meta[:, :4], y_meta)
+    with pytest.raises(ValueError, match="X_meta has 0 sample"):
+        reweighter.refit(X, y, X_meta[:0], y_meta[:0])
+    with pytest.raises(ValueError, match="X has 0 sample"):
+        reweighter.refit(X[:0], y[:0], X_meta, y_meta)
+    with pytest.raises(ValueError, match="X contains NaN or infinity"):
+        reweighter.refit(X / 0, y, X_meta, y_meta)
+    with pytest.raises(ValueError, match="lacks: 2"):
+        reweighter.refit(X, y, X_meta[y_meta < 2], y_meta[y_meta < 2])
+    with pytest.raises(TypeError, match="weighter must be an OTSampleWeighter"):
+        OTReweighter(weighter=0.1).refit(X, y)
+    with pytest.raises(ValueError, match="has no features to measure"):
+        OTReweighter(OTSampleWeighter(metric="precomputed")).refit(X, y)
+    with pytest.raises(ValueError, match="'reg' parameter"):
+        OTReweighter(OTSampleWeighter(reg=-1)).refit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"max_weight": 2.0}, "no process has all rows.*max_weight"),
+        ({"embedding": PCA(2)}, "takes embedding='scale' or None"),
+        ({"metric": "seuclidean"}, "needs all rows at once"),
+    ],
+)
+def test_distributed_refuses_what_needs_all_rows(sets, params, message):
+    with pytest.raises(ValueError, match=message):
+        OTReweighter(OTSampleWeighter(**params), distributed=True).refit(*tensors(sets))
+
+
+def test_distributed_needs_a_meta_set(sets):
+    X, y, _, _ = tensors(sets)
+    with pytest.raises(ValueError, match="distributed=True needs a meta set"):
+        OTReweighter(distributed=True).refit(X, y)
+
+
+def test_default_weighter(sets):
+    X, y, X_meta, y_meta = tensors(sets)
+    expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
+    np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
