@@ -57,7 +57,8 @@ def kernel_histograms(
     n_queries = cost.shape[1]
     kernel = cost.kernel(1.0 / (scale * BANDWIDTH))
     offsets = xp.asarray(np.arange(n_queries) * N_BINS, **on_device(cost.reference))
-    a_like = like(a, cost.reference)
+    weights = None if np.all(a == 1.0) else like(a, cost.reference)
+    size = n_queries * N_BINS
 
     def block_histograms(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
         position = kernel.block(block, slice(None), work)
@@ -65,16 +66,19 @@ def kernel_histograms(
         position *= -float(BINS_PER_OCTAVE)
         position = xp.clip(position, 0.0, N_BINS - 1 - 1e-3)
         lower = xp.astype(position, xp.int64)
-        upper_part = position - xp.astype(lower, position.dtype)
+        position -= xp.astype(lower, position.dtype)  # the part that goes to the next bin
         lower += offsets[None, :]
-        weight = xp.broadcast_to(a_like[block.rows][:, None], upper_part.shape)
-        upper_part *= weight
         lower = xp.reshape(lower, (-1,))
-        size = n_queries * N_BINS
-        counts = xp.bincount(lower, weights=xp.reshape(weight - upper_part, (-1,)), minlength=size)
-        upper = xp.bincount(lower, weights=xp.reshape(upper_part, (-1,)), minlength=size)
-        total = to_numpy(counts).astype(np.float64)
-        total[1:] += to_numpy(upper)[:-1]
+        if weights is None:
+            counts = xp.bincount(lower, minlength=size)
+        else:
+            row = weights[block.rows][:, None]
+            counts = xp.bincount(lower, weights=xp.reshape(xp.broadcast_to(row, position.shape), (-1,)), minlength=size)
+            position *= row
+        upper = xp.bincount(lower, weights=xp.reshape(position, (-1,)), minlength=size)
+        total, moved = (to_numpy(x).astype(np.float64) for x in (counts, upper))
+        total -= moved
+        total[1:] += moved[:-1]
         return total.reshape(n_queries, N_BINS)
 
     shape = (partition.n_groups, n_queries, N_BINS)
