@@ -37,7 +37,7 @@ sphinx_gallery_conf = {
 # from the network, and a build of the documentation fetches nothing.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(array_api_compat|dask|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|torch)\..*"),
+    ("py:.*", r"(array_api_compat|dask|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
 ]
 
 # -- Pages -------------------------------------------------------------------------------------
