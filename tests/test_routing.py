@@ -324,7 +324,7 @@ class Tagged(LogisticRegression):
 def test_metadata_of_the_inner_estimator(routing, asks, nested):
     inner = Tagged().set_fit_request(tag=True, sample_weight=asks)
     inner = make_pipeline(StandardScaler(), inner) if nested else inner
-    clf = OTWeightedClassifier(inner).set_fit_request(sample_weight=True)
+    clf = OTWeightedClassifier(inner, meta_weight="balanced").set_fit_request(sample_weight=True)
     prior = np.random.default_rng(0).uniform(0.5, 2, N)
     pipe = Pipeline([("centre", Centre()), ("clf", clf)], transform_input=["X_meta"])
     pipe.fit(X, Y, tag="x", sample_weight=prior, **META)
