@@ -1,0 +1,31 @@
+"""The README's code runs, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+
+ROOT = Path(__file__).parents[1]
+README = ROOT.joinpath("README.md").read_text()
+
+
+def test_code_runs_from_top_to_bottom():
+    names = {}
+    for code in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
+    w, pipe, search = names["w"], names["pipe"], names["search"]
+    assert w.shape == names["y"].shape
+    np.testing.assert_allclose(w.mean(), 1.0)
+    assert pipe.predict(names["X"]).shape == w.shape
+    assert isinstance(search, GridSearchCV)
+    assert search.best_score_ > 0.5
+
+
+def test_commands_exist():
+    targets = re.findall(r"^ {4}make ([a-z-]+)", README, re.MULTILINE)
+    assert {"demo", "test", "check"} <= set(targets)
+    assert set(targets) <= set(re.findall(r"^([a-z-]+):.*## ", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
+    scripts = re.findall(r"python (\S+\.py)", README)
+    assert scripts
+    assert [script for script in scripts if not ROOT.joinpath(script).is_file()] == []
