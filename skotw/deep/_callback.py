@@ -130,7 +130,7 @@ class OTReweighting(Callback):
         "refit_every": [Interval(Integral, 1, None, closed="left"), StrOptions({"batch"})],
         "features": [StrOptions({"cached", "clean"})],
         "smoothing": [Interval(Real, 0, 1, closed="left")],
-        "freeze": ["boolean", str, "array-like"],
+        "freeze": [bool, str, list, tuple],
         "meta_loss_weight": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -201,7 +201,7 @@ class OTReweighting(Callback):
         elif y is None and net.iterator_train is DataLoader:
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(net.criterion_)
-        data = None if y is None or is_dataset(y) else joblib.hash(np.asarray(y))
+        data = None if y is None or is_dataset(y) else _fingerprint(y)
         other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
         tap = FeatureTap.attach(net.module_, self.feature_layer)
@@ -326,8 +326,6 @@ class OTReweighting(Callback):
             if not run.collect:
                 self._pass_clean(net, dataset_train)
             self._refit(net)
-        elif run.batchwise:
-            self._publish()
         self._report(net)
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
@@ -500,7 +498,7 @@ class OTReweighting(Callback):
         reweighter.weighter, reweighter.distributed = weighter, distributed
         found = reweighter.refit(features, labels, *meta, **kwargs)
         if automatic and hasattr(reweighter, "weighter_"):
-            weights.reg = torch.tensor(reweighter.weighter_.reg_, dtype=torch.float64)
+            weights.reg = torch.tensor(reweighter.weighter_.reg_)
         return found
 
     def _update(self, ids, weight, trusted, theirs):
@@ -523,9 +521,10 @@ class OTReweighting(Callback):
 
     def _report(self, net):
         run = self.run_
-        weight = (
-            self.sample_weight_ if run.weights.learned and hasattr(self, "sample_weight_") else np.ones(run.n_train)
-        )
+        weight = np.ones(run.n_train)
+        if run.weights.learned:
+            self._publish()
+            weight = self.sample_weight_
         net.history.record("weight_ess", float(effective_sample_size(weight)))
         net.history.record("weight_max", float(weight.max()))
         net.history.record("transport_cost", float(np.mean(run.costs)) if run.costs else math.nan)
@@ -607,6 +606,11 @@ def _not_finite(net, what):
         f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The "
         "sample weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
     )
+
+
+def _fingerprint(y):
+    """Of labels, by which data are told from other data."""
+    return joblib.hash(np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y))
 
 
 def _tensor(y):

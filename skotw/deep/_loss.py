@@ -36,7 +36,7 @@ class SampleWeights(nn.Module):
         super().__init__()
         self.register_buffer("weight", torch.empty(0))
         self.register_buffer("trusted", torch.empty(0, dtype=torch.int64))
-        self.register_buffer("reg", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("reg", torch.tensor(math.nan))
         self.step = None
         self.per_sample = False
         self.reduction = None

@@ -70,7 +70,7 @@ def test_accelerated_net_weighs_as_one_process_would(found):
 
 
 @needs_accelerate
-@pytest.mark.parametrize("name", ["net", "cached", "drawn", "batch"])
+@pytest.mark.parametrize("name", ["net", "cached", "drawn", "batch", "loss"])
 def test_processes_agree(found, name):
     first, second = found
     np.testing.assert_allclose(first[f"{name}_state"], second[f"{name}_state"], rtol=1e-5, atol=1e-7)

@@ -74,6 +74,7 @@ def train():
         "cached": {"meta": META},
         "drawn": {"meta": 4, "features": "clean"},
         "batch": {"meta": META, "refit_every": "batch"},
+        "loss": {"meta": META, "meta_loss_weight": 1.0},
     }.items():
         torch.manual_seed(0)
         net = AcceleratedNet(
