@@ -201,6 +201,7 @@ class OTReweighting(Callback):
         elif y is None and net.iterator_train is DataLoader:
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(net.criterion_)
+        weights.step = None  # as an error may have left it
         data = None if y is None or is_dataset(y) else _fingerprint(y)
         other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
@@ -265,11 +266,9 @@ class OTReweighting(Callback):
         **kwargs : dict
             Unused.
         """
-        run = self.run_
-        run.weights.step = None
         if not training:
             return
-        ids = ids_of(batch)
+        run, ids = self.run_, ids_of(batch)
         run.finite = None
         if run.batchwise:
             start = time.perf_counter()

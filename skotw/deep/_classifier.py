@@ -283,7 +283,9 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     # ------------------------------------------------------------------ labels
 
     def check_data(self, X, y):
-        """Learn the classes, in addition to those of earlier calls of ``partial_fit``.
+        """Learn the classes.
+
+        Further class indices may come with later calls of ``partial_fit``, other labels have to be there in the first.
 
         Parameters
         ----------
@@ -295,12 +297,10 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         earlier = getattr(self, "classes_inferred_", np.array([])) if len(self.history) else np.array([])
         super().check_data(X, y)
         found = getattr(self, "classes_inferred_", np.array([]))
-        if len(earlier) and len(found):
-            found = np.union1d(earlier, found)
         if len(found) and found.dtype.kind in "iu" and found[0] >= 0:
-            found = np.arange(found[-1] + 1)
-        if len(found):
-            self.classes_inferred_ = found
+            self.classes_inferred_ = np.arange(max(found[-1] + 1, len(earlier)))
+        elif len(earlier):  # the outputs of the network have their meaning
+            self.classes_inferred_ = earlier
 
     def get_dataset(self, X, y=None):
         """The data set of X and y, with class indices for labels.

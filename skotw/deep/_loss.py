@@ -89,7 +89,9 @@ class SampleWeights(nn.Module):
         criterion = unwrapped(criterion)
         if self.reduction is not None:
             criterion.reduction, self.reduction = self.reduction, None
-        if self.step is None or loss is None:  # None after an exception
+        if loss is None:  # after an exception
+            self.step = None
+        if self.step is None:
             return None
         step, self.step = self.step, None  # losses that it computes are no losses of the batch
         try:

@@ -247,6 +247,17 @@ def test_criterion_survives_an_error():
     with pytest.raises(IndexError, match="out of bounds"):
         net.partial_fit(SkorchDataset(X, np.full_like(y, 7)), None)
     assert net.criterion_.reduction == "mean"
+    logits, labels = torch.zeros(2, 3), torch.tensor([0, 1])
+    assert float(net.criterion_(logits, labels)) == pytest.approx(np.log(3))
+    assert np.isfinite(net.partial_fit(X, y).history[-1, "train_loss"])
+
+
+def test_network_survives_an_error():
+    net = make_net(train_split=None).fit(X, y)
+    with pytest.raises(RuntimeError):
+        net.partial_fit(SkorchDataset(X[:, :2], y), None)
+    net.set_params(warmup_epochs=100).partial_fit(X, y)
+    assert np.isfinite(net.history[-1, "train_loss"])
 
 
 @pytest.mark.parametrize(("reduction", "expected"), [("mean", 4.0), ("sum", 16.0), ("batchmean", 8.0)])

@@ -449,10 +449,22 @@ def test_partial_fit_on_other_data_weighs_it_at_once(n_rows):
 
 
 def test_classes_grow_by_partial_fit():
-    net = make_net(train_split=None, warmup_epochs=5, meta=None).partial_fit(X[y < 2], y[y < 2])
+    net = make_net(train_split=None, warmup_epochs=20, meta=None).partial_fit(X[y < 2], y[y < 2])
     assert net.classes_.tolist() == [0, 1]
     net.partial_fit(X[y > 0], y[y > 0])
     assert net.classes_.tolist() == [0, 1, 2]
+    net.partial_fit(X[y < 1], y[y < 1])
+    assert net.classes_.tolist() == [0, 1, 2]
+
+
+def test_names_of_classes_stay():
+    net = make_net(train_split=None, warmup_epochs=9, meta=None, max_epochs=1).partial_fit(X[y < 2], NAMES[y[y < 2]])
+    net.partial_fit(X[y < 1], NAMES[y[y < 1]])
+    assert net.classes_.tolist() == ["ash", "oak"]
+    with pytest.raises(ValueError, match="no classes of this net: 'elm'"):
+        net.partial_fit(X, NAMES[y])
+    net.fit(X, NAMES[y])
+    assert net.classes_.tolist() == ["ash", "elm", "oak"]
 
 
 # ---------------------------------------------------------------------- torch
