@@ -6,7 +6,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 if any(importlib.util.find_spec(name) is None for name in ("torch", "skorch")):
-    collect_ignore_glob = ["skotw/deep/*", "doc/deep.rst"]
+    collect_ignore_glob = ["skotw/deep/*"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,9 @@
 
 50,000 float32 rows of 50 features, 200 trusted rows, classes in mixed order. Learning the weights is
 ``OTSampleWeighter().fit`` at its defaults; the fit is ``HistGradientBoostingClassifier(max_iter=100)``, whose early
-stopping, the default above 10,000 rows, is shown on and off. All take turns in one process; medians count.
+stopping, the default above 10,000 rows, is shown on and off. All take turns in one process; medians count. Leave the
+machine alone: beside other work the fit's OpenMP threads mostly wait for each other, which flatters the ratio several
+times over.
 
     python benchmarks/weighting_overhead.py
 """
