@@ -334,7 +334,8 @@ class TransportModel:
 
     def _new_meter(self, meta):
         codes, n_groups = meta.target.meta_codes, self.target.n_groups
-        return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale)
+        with one_blas_thread():
+            return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale)
 
     def _partition(self, counts, cost, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""
