@@ -1,0 +1,93 @@
+"""CIFAR-10 with a long tail: the benchmarks' data, from either of two formats, and their augmentation."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+__all__ = ["Augment", "load_long_tailed_cifar"]
+
+N_CLASSES, N_META, N_MOST = 10, 10, 4990
+_MEAN, _STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)  # of CIFAR-10's training images
+
+
+def load_long_tailed_cifar(folder, imbalance):
+    """Training, meta and test images with labels, the paper's protocol.
+
+    Of each class in file order the first 10 training images are the meta set, and the next
+    ``int(4990 * imbalance ** (-k / 9))`` those of class k = 0, ..., 9 the training set. The test set is whole.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``cifar-10-batches-py``, as torchvision unpacks it, or ``cifar10_lt.npz``: the same images of imbalance
+        10, grouped by class, as lossless WebP.
+    imbalance : float
+        Images of the most over those of the least frequent class; the second format goes down to 10.
+
+    Returns
+    -------
+    parts : dict of (X, y)
+        "train", "meta" and "test"; X is float32 of shape (n, 3, 32, 32), standardised by channel.
+    """
+    folder = Path(folder)
+    if (folder / "cifar-10-batches-py").is_dir():
+        parts = _of_batches(folder / "cifar-10-batches-py")
+    elif (folder / "cifar10_lt.npz").is_file():
+        parts = _of_webp(folder / "cifar10_lt.npz")
+    else:
+        raise SystemExit(f"{folder} has neither cifar-10-batches-py/ nor cifar10_lt.npz: name the folder by --data.")
+    X, y = parts["train"]
+    kept = []
+    for k in range(N_CLASSES):
+        rows, n = np.flatnonzero(y == k), int(N_MOST * imbalance ** (-k / (N_CLASSES - 1)))
+        if len(rows) < n:
+            raise SystemExit(f"{folder} has {len(rows)} training images of class {k}; imbalance {imbalance} needs {n}.")
+        kept.append(rows[:n])
+    parts["train"] = X[np.concatenate(kept)], y[np.concatenate(kept)]
+    return {name: (_standardise(X), y.astype(np.int64)) for name, (X, y) in parts.items()}
+
+
+def _of_webp(path):
+    from PIL import Image
+
+    parts = {}
+    with np.load(path, allow_pickle=False) as file:
+        for name in ("train", "meta", "test"):
+            data, cuts = file[f"{name}_webp"].tobytes(), file[f"{name}_offsets"]
+            images = [Image.open(io.BytesIO(data[a:b])) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            parts[name] = np.stack([np.asarray(image.convert("RGB")) for image in images]), file[f"{name}_y"]
+    return parts
+
+
+def _of_batches(folder):
+    def read(names):
+        batches = [pickle.loads((folder / name).read_bytes(), encoding="bytes") for name in names]
+        X = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
+        return X.transpose(0, 2, 3, 1), np.concatenate([batch[b"labels"] for batch in batches])
+
+    X, y = read([f"data_batch_{i}" for i in range(1, 6)])
+    rows = [np.flatnonzero(y == k) for k in range(N_CLASSES)]
+    meta, train = (np.concatenate([r[part] for r in rows]) for part in (slice(N_META), slice(N_META, None)))
+    return {"train": (X[train], y[train]), "meta": (X[meta], y[meta]), "test": read(["test_batch"])}
+
+
+def _standardise(X):
+    X = (X / np.float32(255) - np.float32(_MEAN)) / np.float32(_STD)
+    return np.ascontiguousarray(X.transpose(0, 3, 1, 2))
+
+
+class Augment:
+    """Collate a batch of images; each is shifted by up to 4 pixels and mirrored or not, at random."""
+
+    def __call__(self, samples):
+        X, *rest = default_collate(samples)
+        padded = torch.nn.functional.pad(X, (4, 4, 4, 4))
+        offsets, mirrored = torch.randint(9, (2, len(X), 1)), torch.rand(len(X), 1) < 0.5
+        columns = torch.where(mirrored, torch.arange(31, -1, -1), torch.arange(32))
+        down, right = (torch.arange(32) + offsets[0])[:, None, :, None], (columns + offsets[1])[:, None, None, :]
+        image, channel = torch.arange(len(X))[:, None, None, None], torch.arange(X.shape[1])[None, :, None, None]
+        return [padded[image, channel, down, right], *rest]
