@@ -2,12 +2,27 @@
 
     python benchmarks/epoch_time.py                      # the small ResNet, 32 x 32 images of noise
     python benchmarks/epoch_time.py --device cuda --n-samples 50000 --width 16 --depth 5
+    python benchmarks/epoch_time.py --contenders cached clean batch
 
 A residual network for CIFAR (3 stages of ``--depth`` blocks, ``--width`` channels in the first) on images of noise: the
-contents do not matter for time. Contenders: *plain*, skorch's NeuralNetClassifier; *cached* and *clean*, the same net
-with weights that are refitted after every epoch, from the features of the training pass or from a pass in evaluation
-mode, by transport to 10 trusted images per class; *batch*, weights learned anew for every mini-batch, as in the
-paper. All are in the middle of training, stage 2 for ours. They take turns, one epoch each per round, in an order that
+contents do not matter for time. Contenders:
+
+- *plain*: skorch's NeuralNetClassifier;
+- *cached* and *clean*: the same net with weights that are refitted after every epoch, from the features of the training
+  pass or from a pass in evaluation mode, by transport to 10 trusted images per class;
+- *batch*: weights learned anew for every mini-batch;
+- *MW-Net*: Meta-Weight-Net (Shu et al., NeurIPS 2019); a small network weighs samples by their loss, and learns from
+  the meta loss after a virtual step;
+- *L2RW*: Learning to Reweight (Ren et al., ICML 2018); weights are the gradient of the meta loss after a virtual step;
+- *authors*: stage 2 of Guo et al. (NeurIPS 2022) in the passes of their released script, in batches of 16. It trains
+  the last layer only: an epoch has no backward pass through the network, and accomplishes less than the others.
+
+More by name: *authors 128* in batches of 128, so that the procedure is told from its batches; *authors lean*, without
+passes over the same images that a frozen network with resting batch norm makes superfluous, also with a batch size;
+*MW-Net forward* and *L2RW forward*, the same weights by forward-mode differentiation, which costs about half and is not
+what those papers do. All but plain know the same trusted images. ``_contenders.py`` has the details.
+
+All are in the middle of training, stage 2 for ours. They take turns, one epoch each per round, in an order that
 rotates, so that a busy or throttled machine slows them all alike. Ratios are taken within a round.
 
 Prints the median of the epochs, and the median and quartiles of the ratio to plain. Targets: cached at most 1.05 x
@@ -19,51 +34,19 @@ import time
 
 import numpy as np
 import torch
+from _contenders import AuthorsNet, LearningToReweight, MetaWeightNet
+from _networks import ResNet
 from skorch import NeuralNetClassifier
 from torch import nn
-from torch.nn.functional import relu
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTWeightedNetClassifier
 
 N_CLASSES, N_TRUSTED = 10, 10
+OURS = {"cached": {}, "clean": {"features": "clean"}, "batch": {"refit_every": "batch"}}
+BILEVEL = {"MW-Net": MetaWeightNet, "L2RW": LearningToReweight}
+DEFAULT = ["plain", *OURS, *BILEVEL, "authors", "authors 128"]
 TARGETS = {"cached": {"cpu": 1.05, "cuda": 1.03}, "clean": {"cpu": 1.45, "cuda": 1.45}}
-
-
-class Block(nn.Module):
-    """Two 3 x 3 convolutions; the shortcut subsamples, and fills new channels with zeros."""
-
-    def __init__(self, n_in, n_out, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(n_out)
-        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(n_out)
-        self.stride, self.n_new = stride, n_out - n_in
-
-    def forward(self, X):
-        shortcut = nn.functional.pad(X[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.n_new))
-        X = self.norm2(self.conv2(relu(self.norm1(self.conv1(X)))))
-        return relu(X + shortcut)
-
-
-class ResNet(nn.Module):
-    """ResNet-(6 depth + 2)."""
-
-    def __init__(self, width, depth):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        blocks, n_in = [], width
-        for stage in range(3):
-            for i in range(depth):
-                n_out = width * 2**stage
-                blocks.append(Block(n_in, n_out, 2 if stage and not i else 1))
-                n_in = n_out
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(n_in, N_CLASSES)
-
-    def forward(self, X):
-        return self.head(self.blocks(self.stem(X)).mean((2, 3)))
 
 
 def draw(n_samples, imbalance, seed=0):
@@ -76,8 +59,14 @@ def draw(n_samples, imbalance, seed=0):
     return X, y, (X_meta, y_meta)
 
 
-def contenders(meta, args):
-    """Nets by name, initialised."""
+def contender(name, meta, args):
+    """Net by its name, not initialised.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
     shared = {
         "module": ResNet,
         "module__width": args.width,
@@ -92,14 +81,20 @@ def contenders(meta, args):
         "device": args.device,
         "verbose": 0,
     }
-    weighter = OTSampleWeighter(reg=0.5)
-    ours = {"meta": meta, "feature_layer": "head", "weighter": weighter, "warmup_epochs": 1, **shared}
-    return {
-        "plain": NeuralNetClassifier(**shared),
-        "cached": OTWeightedNetClassifier(**ours),
-        "clean": OTWeightedNetClassifier(features="clean", **ours),
-        "batch": OTWeightedNetClassifier(refit_every="batch", **ours),
-    }
+    if name == "plain":
+        return NeuralNetClassifier(**shared)
+    shared |= {"meta": meta, "warmup_epochs": 1}
+    method, *options = name.split()
+    if method == "authors":
+        passes = "lean" if options[:1] == ["lean"] else "released"
+        sizes = options[passes == "lean" :] or [16]
+        if len(sizes) == 1 and str(sizes[0]).isdigit():
+            return AuthorsNet(**{**shared, "feature_layer": "head", "passes": passes, "batch_size": int(sizes[0])})
+    if method in BILEVEL and options in ([], ["forward"]):
+        return BILEVEL[method](**shared, forward=bool(options))
+    if name in OURS:
+        return OTWeightedNetClassifier(**shared, **OURS[name], feature_layer="head", weighter=OTSampleWeighter(reg=0.5))
+    raise ValueError(f"There is no contender {name!r}; --help lists them.")
 
 
 def one_epoch(net, X, y):
@@ -116,7 +111,7 @@ def one_epoch(net, X, y):
 def run(args):
     """{name: seconds of each round}."""
     X, y, meta = draw(args.n_samples, args.imbalance)
-    nets = contenders(meta, args)
+    nets = {name: contender(name, meta, args) for name in dict.fromkeys(["plain", *args.contenders])}
     for net in nets.values():  # stage 1, first refit, and whatever is done once
         for _ in range(2):
             net.partial_fit(X, y)
@@ -137,6 +132,7 @@ def main(argv=None):
     parser.add_argument("--depth", type=int, default=1, help="blocks per stage (default: 1, a ResNet-8)")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9, help="epochs of each contender (default: 9)")
+    parser.add_argument("--contenders", nargs="+", default=DEFAULT, metavar="NAME", help="beside plain, in this order")
     args = parser.parse_args(argv)
     seconds = run(args)
     print(
@@ -144,12 +140,12 @@ def main(argv=None):
         f"ResNet-{6 * args.depth + 2} of width {args.width}, batches of {args.batch_size}, "
         f"{N_CLASSES * N_TRUSTED} trusted, {args.rounds} rounds"
     )
-    print(f"{'':<12}{'s per epoch':>12}{'x plain':>9}   quartiles")
+    print(f"{'':<18}{'s per epoch':>12}{'x plain':>9}   quartiles")
     for name, values in seconds.items():
         low, middle, high = np.quantile(values / seconds["plain"], [0.25, 0.5, 0.75])
         target = TARGETS.get(name, {}).get(args.device)
         note = "" if target is None else f"   target at most {target}"
-        print(f"{name:<12}{np.median(values):>12.3f}{middle:>9.3f}   {low:.3f} to {high:.3f}{note}")
+        print(f"{name:<18}{np.median(values):>12.3f}{middle:>9.3f}   {low:.3f} to {high:.3f}{note}")
     return seconds
 
 

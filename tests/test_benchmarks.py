@@ -75,10 +75,17 @@ def test_transport_speed_memory_of_a_fresh_process():
     assert module.added_memory("POT", size, 1) > 7.0
 
 
-def test_epoch_time(capsys):
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # by torch's forward mode
+def test_epoch_time(capsys, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("skorch")
-    seconds = load("epoch_time").main(["--n-samples", "120", "--width", "2", "--rounds", "1", "--imbalance", "2"])
-    assert set(seconds) == {"plain", "cached", "clean", "batch"}
+    monkeypatch.syspath_prepend(FOLDER)
+    module, sizes = load("epoch_time"), ["--n-samples", "120", "--width", "2", "--rounds", "1", "--imbalance", "2"]
+    seconds = module.main(sizes)
+    assert list(seconds) == ["plain", "cached", "clean", "batch", "MW-Net", "L2RW", "authors", "authors 128"]
     assert all((values > 0).all() for values in seconds.values())
     assert "target at most 1.05" in capsys.readouterr().out
+    chosen = ["authors lean", "authors lean 64", "MW-Net forward"]
+    assert list(module.main([*sizes, "--contenders", *chosen])) == ["plain", *chosen]
+    with pytest.raises(ValueError, match="no contender 'authors large'"):
+        module.main([*sizes, "--contenders", "authors large"])
