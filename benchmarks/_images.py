@@ -1,6 +1,7 @@
 """CIFAR-10 with a long tail: the benchmarks' data, from either of two formats, and their augmentation."""
 
 import io
+import itertools
 import pickle
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _of_webp(path):
     with np.load(path, allow_pickle=False) as file:
         for name in ("train", "meta", "test"):
             data, cuts = file[f"{name}_webp"].tobytes(), file[f"{name}_offsets"]
-            images = [Image.open(io.BytesIO(data[a:b])) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            images = [Image.open(io.BytesIO(data[a:b])) for a, b in itertools.pairwise(cuts)]
             parts[name] = np.stack([np.asarray(image.convert("RGB")) for image in images]), file[f"{name}_y"]
     return parts
 

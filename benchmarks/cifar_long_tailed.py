@@ -159,7 +159,9 @@ def report(args):
     """Print the table."""
     found = done()
     print(f"{args.imbalance:g} to 1, accuracy after the last epoch, mean and standard deviation of seeds {args.seeds}")
-    print(f"{'flipped':<8} {'weights':<10} {'meta loss':>9} {'test':>15} {'dev':>7} {'rarest 3':>9} {'right > wrong':>14}")
+    print(
+        f"{'flipped':<8} {'weights':<10} {'meta loss':>9} {'test':>15} {'dev':>7} {'rarest 3':>9} {'right > wrong':>14}"
+    )
     for flip, meta_loss, method in itertools.product(args.flip, args.meta_loss, args.methods):
         runs = [found.get(key(flip, seed, method, meta_loss, args)) for seed in args.seeds]
         runs = [run for run in runs if run is not None]
@@ -197,8 +199,8 @@ def main(argv=None):
     if not args.report:
         if args.data is None:
             raise SystemExit("No data: pass --data, or set SKOTW_DATA to, the folder of the data set.")
-        cells = itertools.product(args.flip, args.seeds)
-        joblib.Parallel(args.jobs, backend="multiprocessing")(joblib.delayed(cell)(flip, seed, args) for flip, seed in cells)
+        cells = [joblib.delayed(cell)(flip, seed, args) for flip, seed in itertools.product(args.flip, args.seeds)]
+        joblib.Parallel(args.jobs, backend="multiprocessing")(cells)
     report(args)
 
 
