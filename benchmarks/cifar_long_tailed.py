@@ -93,7 +93,7 @@ def stage_1(X, y, meta, seed, args):
         device=args.device,
         verbose=0,
     )
-    return pickle.dumps(net.fit(X, y))
+    return pickle.dumps(net.fit(X, y).set_params(max_epochs=1))  # a call of partial_fit is an epoch from here on
 
 
 def stage_2(start, X, y, seed, method, meta_loss, args):
