@@ -16,7 +16,12 @@ the last third of them at .001, goes on from there in ways that differ in the we
 - *balanced*: by class, deferred to stage 2, as in LDAM-DRW (Cao et al., NeurIPS 2019) without the margin;
 - *OT r*: optimal transport of ``reg=r``, refitted after each epoch;
 
-each without and with the loss of the meta images (class-balanced mini-batches, factor 1) beside the weighted one.
+each without and with the loss of the meta images (class-balanced mini-batches, factor 1) beside the weighted one. By
+name in ``--methods`` there are also, each with a use of its own for the meta images,
+
+- *MW-Net*: Meta-Weight-Net (Shu et al., NeurIPS 2019);
+- *L2RW*: Learning to Reweight (Ren et al., ICML 2018);
+- *authors*: stage 2 of Guo et al. (NeurIPS 2022) as released: last layer only, batches of 16, its own learning rate.
 
 Every run is written to ``benchmarks/results/cifar.jsonl`` and not repeated. The table has the accuracy on the test set
 after the last epoch, mean and standard deviation over seeds, and the share of pairs of a right and a wrong label of one
@@ -34,6 +39,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
+from _contenders import AuthorsNet, LearningToReweight, MetaWeightNet
 from _images import N_CLASSES, Augment, load_long_tailed_cifar
 from _networks import ResNet
 from skorch.callbacks import Callback
@@ -44,6 +50,11 @@ from skotw.datasets import flip_labels
 from skotw.deep import OTWeightedNetClassifier
 from skotw.metrics import mislabel_auc
 
+OTHERS = {
+    "MW-Net": (MetaWeightNet, {}),
+    "L2RW": (LearningToReweight, {}),
+    "authors": (AuthorsNet, {"feature_layer": "head", "batch_size": 16}),
+}
 RESULTS = Path(__file__).parent / "results" / "cifar.jsonl"
 
 
@@ -62,6 +73,12 @@ class LearningRate(Callback):
             group["lr"] = lr
 
 
+def runs(args):
+    """(method, factor of the meta loss); None where the method has its own use for meta images."""
+    pairs = itertools.product(args.meta_loss, args.methods)
+    return list(dict.fromkeys((method, None if method in OTHERS else loss) for loss, method in pairs))
+
+
 def weighter(method):
     """Weights of a method, which for plain and balanced ones need no transport: limits of it."""
     name, *reg = method.split()
@@ -72,26 +89,33 @@ def weighter(method):
     return OTSampleWeighter(reg=reg[0] if reg == ["auto"] else float(reg[0]))
 
 
+def training(meta, args):
+    """What all nets have in common."""
+    return {
+        "meta": meta,
+        "criterion": nn.CrossEntropyLoss,
+        "optimizer__momentum": 0.9,
+        "optimizer__nesterov": True,
+        "optimizer__weight_decay": 5e-4,
+        "batch_size": 128,
+        "iterator_train__shuffle": True,
+        "iterator_train__collate_fn": Augment(),
+        "train_split": None,
+        "callbacks": [LearningRate(args.stage_1, args.stage_2)],
+        "device": args.device,
+        "verbose": 0,
+    }
+
+
 def stage_1(X, y, meta, seed, args):
     """The net before the last epoch of stage 1, at whose end weights are learned for the first time."""
     torch.manual_seed(seed)
     net = OTWeightedNetClassifier(
         ResNet(args.width, args.depth, bfloat16=args.bfloat16),
-        meta=meta,
         feature_layer="head",
         warmup_epochs=args.stage_1,
         max_epochs=args.stage_1 - 1,
-        criterion=nn.CrossEntropyLoss,
-        optimizer__momentum=0.9,
-        optimizer__nesterov=True,
-        optimizer__weight_decay=5e-4,
-        batch_size=128,
-        iterator_train__shuffle=True,
-        iterator_train__collate_fn=Augment(),
-        train_split=None,
-        callbacks=[LearningRate(args.stage_1, args.stage_2)],
-        device=args.device,
-        verbose=0,
+        **training(meta, args),
     )
     return pickle.dumps(net.fit(X, y).set_params(max_epochs=1))  # a call of partial_fit is an epoch from here on
 
@@ -99,16 +123,30 @@ def stage_1(X, y, meta, seed, args):
 def stage_2(start, X, y, seed, method, meta_loss, args):
     """A net that has gone on from ``start``."""
     torch.manual_seed(1000 + seed)
-    net = pickle.loads(start).set_params(weighter=weighter(method), meta_loss_weight=meta_loss)
-    for _ in range(args.stage_2 + 1):
+    net = pickle.loads(start)
+    if method not in OTHERS:
+        net.set_params(weighter=weighter(method), meta_loss_weight=meta_loss)
+    net.partial_fit(X, y)  # ends stage 1
+    if method in OTHERS:
+        net = other(net, method, args)
+    for _ in range(args.stage_2):
         net.partial_fit(X, y)
     return net
+
+
+def other(net, method, args):
+    """A net of another method with the module, the momentum and the epochs of ``net``."""
+    cls, params = OTHERS[method]
+    new = cls(net.module_, max_epochs=1, **{**training(net.meta, args), **params}).initialize()
+    new.optimizer_.load_state_dict(net.optimizer_.state_dict())
+    new.history = net.history
+    return new
 
 
 def cell(flip, seed, args):
     """All methods for one seed and share of wrong labels, as far as they have not been run."""
     torch.set_num_threads(args.threads)
-    todo = [run for run in itertools.product(args.methods, args.meta_loss) if key(flip, seed, *run, args) not in done()]
+    todo = [run for run in runs(args) if key(flip, seed, *run, args) not in done()]
     if not todo:
         return
     parts = load_long_tailed_cifar(args.data, args.imbalance)
@@ -122,18 +160,22 @@ def cell(flip, seed, args):
     for method, meta_loss in todo:
         net = stage_2(start, X, y, seed, method, meta_loss, args)
         right = net.predict(X_test) == y_test
-        w, fitted = net.sample_weight_, net.reweighter_.weighter_
+        w = net.weights_.cpu().numpy() if method in OTHERS else net.sample_weight_
         result = {
             "test": float(right[~dev].mean()),
             "dev": float(right[dev].mean()),
             "per_class": [float(right[~dev & (y_test == k)].mean()) for k in range(N_CLASSES)],
             "auc": float(mislabel_auc(w, y, wrong)) if flip else None,
-            "ess": float(net.history[-1, "weight_ess"]),
-            "reg": float(fitted.reg_),
-            "reliability": float(fitted.label_reliability_.overall),
             "seconds_per_epoch": float(np.median(net.history[-args.stage_2 :, "dur"])),
-            "refit_seconds": float(np.median(net.history[-args.stage_2 :, "refit_dur"])),
         }
+        if method not in OTHERS:
+            fitted = net.reweighter_.weighter_
+            result |= {
+                "ess": float(net.history[-1, "weight_ess"]),
+                "reg": float(fitted.reg_),
+                "reliability": float(fitted.label_reliability_.overall),
+                "refit_seconds": float(np.median(net.history[-args.stage_2 :, "refit_dur"])),
+            }
         record = {"key": key(flip, seed, method, meta_loss, args), **result}
         RESULTS.parent.mkdir(exist_ok=True)
         with RESULTS.open("a") as file:
@@ -144,7 +186,11 @@ def cell(flip, seed, args):
 def key(flip, seed, method, meta_loss, args):
     """Names a run."""
     setting = f"IF {args.imbalance:g}, width {args.width}, depth {args.depth}, {args.stage_1}+{args.stage_2} epochs"
-    return f"{setting}, {flip:.0%} flipped, seed {seed}, {method}, meta loss {meta_loss:g}"
+    return f"{setting}, {flip:.0%} flipped, seed {seed}, {method}, meta loss {factor(meta_loss)}"
+
+
+def factor(meta_loss):
+    return "own" if meta_loss is None else f"{meta_loss:g}"
 
 
 def done():
@@ -162,18 +208,18 @@ def report(args):
     print(
         f"{'flipped':<8} {'weights':<10} {'meta loss':>9} {'test':>15} {'dev':>7} {'rarest 3':>9} {'right > wrong':>14}"
     )
-    for flip, meta_loss, method in itertools.product(args.flip, args.meta_loss, args.methods):
-        runs = [found.get(key(flip, seed, method, meta_loss, args)) for seed in args.seeds]
-        runs = [run for run in runs if run is not None]
-        if not runs:
+    for flip, (method, meta_loss) in itertools.product(args.flip, runs(args)):
+        results = [found.get(key(flip, seed, method, meta_loss, args)) for seed in args.seeds]
+        results = [result for result in results if result is not None]
+        if not results:
             continue
-        test, dev = ([run[name] for run in runs] for name in ("test", "dev"))
-        spread = f"+- {np.std(test, ddof=1):.3f}" if len(runs) > 1 else ""
-        rare = np.mean([run["per_class"][-3:] for run in runs])
-        auc = f"{np.mean([run['auc'] for run in runs]):.3f}" if flip else ""
-        short = "" if len(runs) == len(args.seeds) else f"  ({len(runs)} seeds)"
+        test, dev = ([result[name] for result in results] for name in ("test", "dev"))
+        spread = f"+- {np.std(test, ddof=1):.3f}" if len(results) > 1 else ""
+        rare = np.mean([result["per_class"][-3:] for result in results])
+        auc = f"{np.mean([result['auc'] for result in results]):.3f}" if flip else ""
+        short = "" if len(results) == len(args.seeds) else f"  ({len(results)} seeds)"
         print(
-            f"{flip:<8.0%} {method:<10} {meta_loss:>9g} {np.mean(test):>6.3f} {spread:>8} {np.mean(dev):>7.3f} "
+            f"{flip:<8.0%} {method:<10} {factor(meta_loss):>9} {np.mean(test):>6.3f} {spread:>8} {np.mean(dev):>7.3f} "
             f"{rare:>9.3f} {auc:>14}{short}"
         )
 
