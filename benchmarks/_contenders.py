@@ -263,7 +263,7 @@ def meta_gradient(module, coefficients, losses, step_size, batch, meta, inputs):
 
 
 def forward_meta_gradient(module, coefficients, losses, step_size, batch, meta, inputs):
-    """The same number at about half the price, which no released script makes use of.
+    """The same number at a lower price, which no released script makes use of.
 
     The virtual step is linear in the coefficients. So the meta loss has in the coefficient of a sample the derivative
     -step_size <gradient of its loss, gradient of the meta loss at the virtual parameters>, and these products for all

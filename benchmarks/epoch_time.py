@@ -19,8 +19,8 @@ contents do not matter for time. Contenders:
 
 More by name: *authors 128* in batches of 128, so that the procedure is told from its batches; *authors lean*, without
 passes over the same images that a frozen network with resting batch norm makes superfluous, also with a batch size;
-*MW-Net forward* and *L2RW forward*, the same weights by forward-mode differentiation, which costs about half and is not
-what those papers do. All but plain know the same trusted images. ``_contenders.py`` has the details.
+*MW-Net forward* and *L2RW forward*, the same weights by forward-mode differentiation, which costs less and is not what
+those papers do. All but plain know the same trusted images. ``_contenders.py`` has the details.
 
 All are in the middle of training, stage 2 for ours. They take turns, one epoch each per round, in an order that
 rotates, so that a busy or throttled machine slows them all alike. Ratios are taken within a round.
