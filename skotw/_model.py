@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
 
+from ._regularization import CANDIDATES, UNKNOWN_REG, choose_columns, choose_reg
 from ._reliability import LabelReliability, ReliabilityMeter
 from ._target import Target
 from ._transport import exact, gradient, relaxed
@@ -116,8 +117,7 @@ class TransportModel:
                 self._meter_add(ordered)
         self.reg = settings["reg"]
         if self.reg == "auto":
-            known = self.reliability is not None
-            self.reg = self.reliability.regularization() if known else 0.1
+            self.reg = UNKNOWN_REG if meta is None else self._choose_reg(ordered, meta, group_weight)
         self.reg = float(self.reg)
         if not stream:
             self._meter = None
@@ -174,7 +174,8 @@ class TransportModel:
         everything = np.arange(len(self.columns.weight))
         unit = float(ordered.weight.mean())
         cost = self._cost(ordered, everything)
-        problem = self._problem(everything, np.ones(len(everything)), np.zeros(self.target.n_groups))
+        no_mass, no_ratio = np.ones(len(everything)), np.zeros(self.target.n_groups)
+        problem = self._problem(self.columns.target, no_mass, no_ratio, self.reg)
         partition = self._partition(ordered.counts, cost, tiled=True)
         chunk = exact.log_normalisers(cost, ordered.weight / unit, problem, partition, self.compute)
         self.log_normalisers = np.logaddexp(self.log_normalisers, self._join(chunk + np.log(unit)))
@@ -240,8 +241,11 @@ class TransportModel:
 
     # ---- sums over rows, which are all here
 
+    def _total(self, values):
+        return values
+
     def _sum_by_group(self, rows):
-        return np.bincount(rows.codes, weights=rows.weight, minlength=self.target.n_groups)
+        return self._total(np.bincount(rows.codes, weights=rows.weight, minlength=self.target.n_groups))
 
     def _mean(self, cost, p, b):
         """Mean cost under p x b, with p up to a factor."""
@@ -267,9 +271,9 @@ class TransportModel:
         reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
         return _Sorted(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
 
-    def _marginals(self, group_weight):
+    def _marginals(self, group_weight, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
-        codes, weight = self.columns.target.meta_codes, self.columns.weight
+        codes, weight = columns.target.meta_codes, columns.weight
         present = group_weight > 0
         active = np.flatnonzero(present[codes])
         mass = np.where(present, self.group_mass, 0.0)
@@ -284,11 +288,10 @@ class TransportModel:
         return active, b, log_ratio
 
     def _update_problem(self):
-        self.active, b, log_ratio = self._marginals(self.group_weight)
-        self.problem = self._problem(self.active, b, log_ratio)
+        self.active, b, log_ratio = self._marginals(self.group_weight, self.columns)
+        self.problem = self._problem(self.columns.target.take(self.active), b, log_ratio, self.reg)
 
-    def _problem(self, active, b, log_ratio):
-        target = self.columns.target.take(active)
+    def _problem(self, target, b, log_ratio, eps):
         lam = float(self.settings["label_weight"])
         differ = target.group_cost()
         columns = None
@@ -301,7 +304,6 @@ class TransportModel:
         # label costs that go by pairs ride with the features, whose unit is then that of C
         rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
         rho = float(self.settings["reg_prior"])
-        eps = self.reg
         return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
 
     def _cost(self, ordered, active=None):
@@ -319,7 +321,7 @@ class TransportModel:
 
     def _settle_scales(self, ordered, rows, group_weight):
         """Units of the feature cost and of a continuous label cost: their means under p x b."""
-        active, b, log_ratio = self._marginals(group_weight)
+        active, b, log_ratio = self._marginals(group_weight, self.columns)
         columns = self.columns.take(active)
         p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
         self.cost_scale = self.settings["cost_scale"]
@@ -331,6 +333,25 @@ class TransportModel:
         if columns.target.kind == "continuous":
             differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
             self.label_scale = self._mean(differences, p, b) or 1.0
+
+    def _choose_reg(self, ordered, meta, group_weight):
+        """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
+        if self.target.kind != "classes" or self.settings["label_weight"] == 1.0 or (group_weight > 0).sum() < 2:
+            return UNKNOWN_REG
+        asked = choose_columns(meta.target.meta_codes, self.target.n_groups)
+        columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
+        active, b, log_ratio = self._marginals(group_weight, columns)
+        target, index = columns.target.take(active), asked[active]
+        precomputed = self.settings["metric"] == "precomputed"
+        cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
+        unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))
+        problems = [self._problem(target, b, log_ratio + np.log(unit), eps) for eps in CANDIDATES]
+        partition = self._partition(ordered.counts, cost, tiled=False)
+        with one_blas_thread():
+            return choose_reg(
+                cost, ordered.weight / unit, problems, self.cost_scale, target.meta_codes, partition, self.compute,
+                self._total,
+            )  # fmt: skip
 
     def _new_meter(self, meta):
         codes, n_groups = meta.target.meta_codes, self.target.n_groups

@@ -1,4 +1,4 @@
-"""How far the training labels can be trusted, and what regularisation that calls for."""
+"""How far the training labels can be trusted."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,6 @@ from ._transport._blocks import Partition, rows_per_block
 
 _MAX_QUERIES = 128
 _MAX_HISTOGRAMS = 2**18  # of one group and query each: 0.8 GB
-_UNKNOWN_REG = 0.1
 # Trusted samples whose neighbours are this little better than chance cannot judge labels.
 _LEAST_SEPARATION = 0.02
 
@@ -42,10 +41,6 @@ class LabelReliability:
     def unknown(cls, n_classes):
         """What can be said without trusted samples."""
         return cls(np.nan, np.full(n_classes, np.nan))
-
-    def regularization(self):
-        """Entropic regularisation for ``reg="auto"``: labels that are right need less of the features."""
-        return _UNKNOWN_REG if np.isnan(self.overall) else 0.08 + 0.17 * self.overall**0.7
 
     def label_information(self):
         """Trusted labels that one training label is worth, for ``meta_weight="auto"``.

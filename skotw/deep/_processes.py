@@ -33,8 +33,8 @@ def all_logsumexp(values):
 class SharedModel(TransportModel):
     """:class:`TransportModel` that has some of the rows; other processes have the others."""
 
-    def _sum_by_group(self, rows):
-        return all_reduce(super()._sum_by_group(rows))
+    def _total(self, values):
+        return all_reduce(values)
 
     def _mean(self, cost, p, b):
         if hasattr(cost, "squared"):  # the root of a mean

@@ -1,0 +1,113 @@
+"""How trusted samples would be classified by the training rows, weighted without them.
+
+The columns of the transport are independent where rho = 0, so that the weights without trusted sample q are
+
+    w_i^(-q) = w_i - T_iq,
+
+with no further solution. A kernel vote V of the rows, each class of rows having its mass back, then says what q is:
+
+    P_q(c) ~ mass_c sum_{i in c} w_i^(-q) V_iq / sum_{i in c} w_i^(-q).                                    (6)
+
+Kernels of several eps, each half of the one before, are powers of one kernel: E, E^2, E^4, ... So two passes over the
+rows serve all of them, and what they leave are sums per class and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skotw._transport._arrays import functions, like, namespace, scratch, to_numpy
+from skotw._transport._blocks import Block, Compute, Partition, sum_blocks
+from skotw._transport._cost import LOG2E, Cost
+from skotw._transport._problem import Problem
+
+
+def own_class_votes(
+    cost: Cost,
+    a: NDArray[Any],
+    problems: Sequence[Problem],
+    vote_rate: float,
+    column_group: NDArray[np.intp],
+    partition: Partition,
+    compute: Compute,
+    total: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
+) -> NDArray[np.float64]:
+    """P_q(c) of (6) for the class c of q.
+
+    Parameters
+    ----------
+    cost : Cost
+        Feature cost of shape (N, M).
+    a : ndarray of shape (N,)
+        Positive row weights, of mean one.
+    problems : sequence of R Problem
+        The same one for several eps, whose rates double from each to the next.
+    vote_rate : float
+        Decay of the kernel V.
+    column_group : ndarray of shape (M,)
+        Group of each column.
+    partition, compute
+        See the classes.
+    total : callable
+        Adds up what several processes have.
+
+    Returns
+    -------
+    ndarray of shape (R, M)
+        NaN for an eps at which the kernel of some column underflows. Also NaN for a column that is all that its
+        group has.
+    """
+    xp, fn = namespace(cost.reference), functions(cost.reference)
+    n_groups, n_columns, n_eps = partition.n_groups, cost.shape[1], len(problems)
+    rate = problems[0].rate
+    kernel = cost.kernel(rate)
+    row_weights = like(a, cost.reference)
+
+    def powers(block: Block, work: dict[str, Any], L: Any) -> Iterator[Any]:
+        E = fn.exp2(L, out=L)
+        for r in range(n_eps):
+            yield fn.multiply(E, E, out=E) if r else E
+
+    def block_sums(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
+        row, L = row_weights[block.rows], kernel.block(block, slice(None), work)
+        return np.stack([to_numpy(fn.matmul(row, E)) for E in powers(block, work, L)])
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        sums = total(sum_blocks(block_sums, partition, compute, xp, np.zeros((n_groups, n_eps, n_columns))))
+        # log E_r is 2^r log E_0, its constant as well
+        constants = kernel.constant / LOG2E * np.exp2(np.arange(n_eps))
+        scale = np.empty_like(sums)  # T_iq = a_i E_iq scale_gq
+        for r, problem in enumerate(problems):
+            potentials = problem.free_potentials(np.log(sums[:, r]) - constants[r])
+            log_scale = problem.column_bias(potentials) + problem.log_ratio[:, None] - constants[r]
+            scale[:, r] = np.exp(np.where(sums[:, r] > 0, log_scale, -np.inf))
+        scales = like(scale, cost.reference)
+
+        def block_votes(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
+            row, L = row_weights[block.rows], kernel.block(block, slice(None), work)
+            shape = (block.n_rows, n_columns)
+            V = fn.multiply(L, vote_rate / rate, out=scratch(work, "votes", shape, cost.reference))
+            V = fn.exp2(V, out=V)
+            V = fn.multiply(V, row[:, None], out=V)
+            both = scratch(work, "both", shape, cost.reference)
+            votes, own = [], []
+            for r, E in enumerate(powers(block, work, L)):
+                column_scale = scales[block.group, r]
+                votes.append(to_numpy(fn.matmul(fn.matmul(E, column_scale), V)))
+                own.append(to_numpy(xp.sum(fn.multiply(E, V, out=both), axis=0) * column_scale))
+            return np.stack([votes, own])
+
+        shape = (n_groups, 2, n_eps, n_columns)
+        votes, own = np.moveaxis(total(sum_blocks(block_votes, partition, compute, xp, np.zeros(shape))), 1, 0)
+        moved = scale * sums  # what column q sends to each group
+        mass = moved.sum(axis=2, keepdims=True)
+        rest = np.clip(mass - moved, 0.0, None)
+        share = np.where(rest > 0, np.clip(votes - own, 0.0, None) / rest, 0.0) * mass  # (G, R, M)
+        of_own = share[column_group, :, np.arange(n_columns)].T / share.sum(axis=0)
+    sound = np.isfinite(scale).all(axis=(0, 2)) & (sums.sum(axis=0) > 0).all(axis=1)
+    alone = np.bincount(column_group)[column_group] < 2
+    return np.where(sound[:, None] & ~alone, of_own, np.nan)
