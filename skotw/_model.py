@@ -21,6 +21,8 @@ from ._transport._arrays import dtype_of, empty, like, like_rows, namespace, tak
 from ._transport._blocks import Compute, Partition, blas_threads, for_blocks, one_blas_thread, rows_per_block
 from ._transport._cost import LOG2E, SumCost, constant_cost
 from ._transport._problem import Problem
+from ._transport.leave_one_out import own_class_votes
+from ._transport.reliability import BANDWIDTH
 from ._validation import check_weights, named
 from .costs import FeatureMetric
 from .meta import _class_prototypes
@@ -338,6 +340,10 @@ class TransportModel:
         """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
         if self.target.kind != "classes" or self.settings["label_weight"] == 1.0 or (group_weight > 0).sum() < 2:
             return UNKNOWN_REG
+        known = not np.isnan(self.reliability.overall)
+        information = self.reliability.label_information() if known else 0.0
+        if information == 1.0:
+            return CANDIDATES[0]
         asked = choose_columns(meta.target.meta_codes, self.target.n_groups)
         columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
         active, b, log_ratio = self._marginals(group_weight, columns)
@@ -345,13 +351,12 @@ class TransportModel:
         precomputed = self.settings["metric"] == "precomputed"
         cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
         unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))
-        problems = [self._problem(target, b, log_ratio + np.log(unit), eps) for eps in CANDIDATES]
+        a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
+        problems = [self._problem(target, b, log_ratio, eps) for eps in CANDIDATES]
+        rate, codes = 1.0 / (self.cost_scale * BANDWIDTH), target.meta_codes
         partition = self._partition(ordered.counts, cost, tiled=False)
-        with one_blas_thread():
-            return choose_reg(
-                cost, ordered.weight / unit, problems, self.cost_scale, target.meta_codes, partition, self.compute,
-                self._total,
-            )  # fmt: skip
+        votes = own_class_votes(cost, a, problems, rate, codes, partition, self.compute, self._total)
+        return choose_reg(votes, codes, information)
 
     def _new_meter(self, meta):
         codes, n_groups = meta.target.meta_codes, self.target.n_groups

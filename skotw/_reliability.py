@@ -32,14 +32,10 @@ class LabelReliability:
         For each class, in the order of ``classes_``: of what looks like the class, rows being drawn evenly from all
         labels, how much carries its label, relative to clean labels and to chance. A class whose rows were given
         other labels falls, not the label that received them. Classes with fewer than two meta samples have NaN.
-    standard_error : float
-        Of ``overall`` before it is clipped, by how much the trusted samples of a class differ in what they see. Large
-        where there are few, or where the features hardly tell the classes apart; NaN with ``overall``.
     """
 
     overall: float
     per_class: np.ndarray
-    standard_error: float = np.nan
 
     @classmethod
     def unknown(cls, n_classes):
@@ -50,11 +46,10 @@ class LabelReliability:
         """Trusted labels that one training label is worth, for ``meta_weight="auto"``.
 
         A label that is right with probability 1/K + (1 - 1/K) r tells about a small change of the class probabilities
-        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. A few trusted
-        samples that happen to lie badly must not make right labels count for little, so that r is taken one standard
-        error above its estimate. 1 where it is unknown.
+        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. 1 where the
+        reliability is unknown.
         """
-        return 1.0 if np.isnan(self.overall) else min(1.0, self.overall + self.standard_error) ** 2
+        return 1.0 if np.isnan(self.overall) else self.overall**2
 
 
 class ReliabilityMeter:
@@ -114,28 +109,21 @@ class ReliabilityMeter:
             self.codes[known],
             self.scale,
         )
-        codes = np.searchsorted(present, group)
-        n_queries = np.bincount(codes, minlength=n_groups)
-        asked = n_queries > 0
-        with np.errstate(invalid="ignore"):
-            mean_a, mean_b = (np.bincount(codes, share, n_groups) / n_queries for share in (a, b))
+        has_query = np.isin(present, group)
+        mean_a, mean_b = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
+        for k in np.flatnonzero(has_query):
+            mean_a[k], mean_b[k] = a[group == present[k]].mean(), b[group == present[k]].mean()
         chance = draws[present] / draws[present].sum()
-        top, bottom = (mean_a - chance)[asked].mean(), (mean_b - chance)[asked].mean()
-        overall = _ratio(top, bottom)
-        per_class = [_ratio(*parts) for parts in zip(mean_a - chance, mean_b - chance, strict=True)]
-        if np.isnan(overall):
-            return LabelReliability(overall, np.array(per_class))
-        # the delta method for the ratio of means of means
-        error = a - top / bottom * b
-        error -= (np.bincount(codes, error, n_groups) / np.maximum(n_queries, 1))[codes]
-        variance = error @ error / max(1, len(error) - asked.sum())
-        standard_error = np.sqrt(variance * np.sum(1.0 / n_queries[asked])) / (asked.sum() * bottom)
-        return LabelReliability(overall, np.array(per_class), float(standard_error))
+        overall = _ratio(*(share[has_query].mean() for share in (mean_a, mean_b, chance)))
+        per_class = [_ratio(*shares) for shares in zip(mean_a, mean_b, chance, strict=True)]
+        return LabelReliability(overall, np.array(per_class))
 
 
-def _ratio(top, bottom):
+def _ratio(a, b, chance):
     """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
-    return float(np.clip(top / bottom, 0.0, 1.0)) if bottom > _LEAST_SEPARATION else np.nan
+    if not b - chance > _LEAST_SEPARATION:
+        return np.nan
+    return float(np.clip((a - chance) / (b - chance), 0.0, 1.0))
 
 
 def _choose_queries(Z_meta, codes, counts, room):

@@ -48,7 +48,7 @@ def example(rng, n=40, label_cost=0.5):
     return D, a, codes, columns, table, log_ratio
 
 
-@pytest.mark.parametrize("dtype, rtol", [(np.float64, 1e-10), (np.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 @pytest.mark.parametrize("label_cost", [0.5, np.inf])
 def test_votes_are_those_of_the_weights_without_the_column(dtype, rtol, label_cost):
     """Equation (6), written out with the whole plan."""
@@ -62,9 +62,7 @@ def test_votes_are_those_of_the_weights_without_the_column(dtype, rtol, label_co
         w = T.sum(1)
         for q, own in enumerate(columns):
             w_q = w - T[:, q]
-            of = [
-                w[codes == c].sum() * (w_q * V[:, q])[codes == c].sum() / w_q[codes == c].sum() for c in range(3)
-            ]
+            of = [w[codes == c].sum() * (w_q * V[:, q])[codes == c].sum() / w_q[codes == c].sum() for c in range(3)]
             expected[r, q] = of[own] / sum(of)
     assert_allclose(votes_of(D, a, codes, columns, table, log_ratio, dtype=dtype), expected, rtol=rtol)
 
@@ -99,7 +97,8 @@ def test_a_column_that_is_all_that_its_group_has_is_not_judged():
     D, a, codes, columns, table, log_ratio = example(np.random.default_rng(3))
     columns = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2])
     votes = votes_of(D, a, codes, columns, table, log_ratio)
-    assert np.isnan(votes[:, 0]).all() and np.isfinite(votes[:, 1:]).all()
+    assert np.isnan(votes[:, 0]).all()
+    assert np.isfinite(votes[:, 1:]).all()
 
 
 def test_kernels_that_underflow_are_no_candidates():
@@ -142,7 +141,7 @@ def test_weights_of_zero_and_order_do_not_matter(blobs):
 
 
 @pytest.mark.parametrize(
-    "params, labels",
+    ("params", "labels"),
     [({"label_weight": 1.0}, True), ({"target_type": "continuous"}, True), ({}, False), ({}, "one")],
 )
 def test_unknown_without_classes_or_features(blobs, params, labels):
