@@ -8,7 +8,7 @@ from ._transport import reliability
 from ._transport._arrays import take, to_numpy
 from ._transport._blocks import Partition, rows_per_block
 
-_MAX_QUERIES = 128
+_MAX_QUERIES = 64
 _MAX_HISTOGRAMS = 2**18  # of one group and query each: 0.8 GB
 # Trusted samples whose neighbours are this little better than chance cannot judge labels.
 _LEAST_SEPARATION = 0.02
@@ -32,24 +32,29 @@ class LabelReliability:
         For each class, in the order of ``classes_``: of what looks like the class, rows being drawn evenly from all
         labels, how much carries its label, relative to clean labels and to chance. A class whose rows were given
         other labels falls, not the label that received them. Classes with fewer than two meta samples have NaN.
+    standard_error : float
+        Of ``overall`` before it is clipped, by the choice of the trusted samples (jackknife within classes). Large where
+        they are few, or where the features hardly tell the classes apart; NaN with ``overall``.
     """
 
     overall: float
     per_class: np.ndarray
+    standard_error: float
 
     @classmethod
     def unknown(cls, n_classes):
         """What can be said without trusted samples."""
-        return cls(np.nan, np.full(n_classes, np.nan))
+        return cls(np.nan, np.full(n_classes, np.nan), np.nan)
 
     def label_information(self):
         """Trusted labels that one training label is worth, for ``meta_weight="auto"``.
 
         A label that is right with probability 1/K + (1 - 1/K) r tells about a small change of the class probabilities
-        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. 1 where the
-        reliability is unknown.
+        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. A few trusted
+        samples that happen to lie badly must not make right labels count for little, so that r is taken one standard
+        error above its estimate. 1 where it is unknown.
         """
-        return 1.0 if np.isnan(self.overall) else self.overall**2
+        return 1.0 if np.isnan(self.overall) else min(1.0, self.overall + self.standard_error) ** 2
 
 
 class ReliabilityMeter:
@@ -102,28 +107,56 @@ class ReliabilityMeter:
         group = self.codes[self.queries[use]]
         draws = np.maximum(self.counts - 1, 1)
         a = reliability.expected_shares(self.histograms[:, use], draws, group)
-        b = reliability.leave_one_out_shares(
-            self.distances[np.ix_(use, known)],
-            self.weight[known],
-            index[self.queries[use]],
-            self.codes[known],
-            self.scale,
+        queries, codes = index[self.queries[use]], np.searchsorted(present, group)
+        b, without = reliability.leave_one_out_shares(
+            self.distances[np.ix_(use, known)], self.weight[known], queries, self.codes[known], self.scale
         )
-        has_query = np.isin(present, group)
-        mean_a, mean_b = np.full(n_groups, np.nan), np.full(n_groups, np.nan)
-        for k in np.flatnonzero(has_query):
-            mean_a[k], mean_b[k] = a[group == present[k]].mean(), b[group == present[k]].mean()
+        n_queries = np.bincount(codes, minlength=n_groups)
         chance = draws[present] / draws[present].sum()
-        overall = _ratio(*(share[has_query].mean() for share in (mean_a, mean_b, chance)))
-        per_class = [_ratio(*shares) for shares in zip(mean_a, mean_b, chance, strict=True)]
-        return LabelReliability(overall, np.array(per_class))
+        with np.errstate(invalid="ignore"):
+            above_a, above_b = (np.bincount(codes, share, n_groups) / n_queries - chance for share in (a, b))
+        overall = _ratio(np.nanmean(above_a), np.nanmean(above_b))
+        per_class = np.array([_ratio(*parts) for parts in zip(above_a, above_b, strict=True)])
+        error = np.nan
+        if not np.isnan(overall):
+            error = _jackknife(a, without, codes, queries, np.searchsorted(present, self.codes[known]), chance)
+        return LabelReliability(overall, per_class, error)
 
 
-def _ratio(a, b, chance):
+def _ratio(top, bottom):
     """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
-    if not b - chance > _LEAST_SEPARATION:
-        return np.nan
-    return float(np.clip((a - chance) / (b - chance), 0.0, 1.0))
+    return float(np.clip(top / bottom, 0.0, 1.0)) if bottom > _LEAST_SEPARATION else np.nan
+
+
+def _jackknife(a, b_without, codes, queries, groups, chance):
+    """Standard error of equation (4): each trusted sample left out in turn, as a query and as a neighbour.
+
+    Parameters
+    ----------
+    a : ndarray of shape (Q,)
+    b_without : ndarray of shape (Q, M)
+    codes : ndarray of shape (Q,)
+        Class of each query, out of those with rows.
+    queries : ndarray of shape (Q,)
+        Which of the M samples each query is.
+    groups : ndarray of shape (M,)
+        Class of each sample.
+    chance : ndarray of shape (n_groups,)
+    """
+    one_hot = np.arange(len(chance))[:, None] == codes
+    sums = []  # by class, of a, of b and of the number of queries, without each sample
+    for values in (a[:, None], b_without, 1.0):
+        values = np.broadcast_to(values, b_without.shape).copy()
+        values[np.arange(len(queries)), queries] = 0.0
+        sums.append(one_hot @ values)
+    with np.errstate(invalid="ignore"):
+        top, bottom = (np.nanmean(total / sums[2] - chance[:, None], axis=0) for total in sums[:2])
+    if not (bottom > 0).all():
+        return np.inf
+    sizes = np.bincount(groups)
+    ratio = top / bottom
+    deviation = ratio - (np.bincount(groups, ratio) / np.maximum(sizes, 1))[groups]
+    return float(np.sqrt(np.sum(deviation**2 * ((sizes - 1) / np.maximum(sizes, 1))[groups])))
 
 
 def _choose_queries(Z_meta, codes, counts, room):

@@ -157,7 +157,7 @@ def test_precomputed_costs_choose_as_the_features_do(blobs):
     weighter = OTSampleWeighter(metric="euclidean", embedding=None).fit(X, y, X_meta, y_meta)
     D = cdist(X, X_meta)
     same = OTSampleWeighter(metric="precomputed", embedding=None, cost_scale=weighter.cost_scale_)
-    assert_allclose(same.fit(D, y, None, y_meta).reg_, weighter.reg_, rtol=1e-6)
+    assert_allclose(same.fit(D, y, cdist(X_meta, X_meta), y_meta).reg_, weighter.reg_, rtol=1e-6)
 
 
 @pytest.mark.parametrize("counts", [[100, 100], [1, 300], [2] * 100, [30, 1, 50, 2]])

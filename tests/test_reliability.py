@@ -146,7 +146,15 @@ def test_leave_one_out_shares_equal_a_direct_loop():
             else:  # as many of each class: one less
                 other += k * (size[groups[j]] - 1) / size[groups[j]]
         expected.append(own / (own + other))
-    np.testing.assert_allclose(leave_one_out_shares(distances, weight, query, groups, 0.7), expected)
+    shares, without = leave_one_out_shares(distances, weight, query, groups, 0.7)
+    np.testing.assert_allclose(shares, expected)
+    # and without sample 4 as well, whose part the rest of its group takes
+    row, sample = 0, 0
+    k = weight * np.exp(-distances[row] / (0.7 * BANDWIDTH))
+    own = k[[1, 2]].sum()
+    group_1 = k[[3, 5]].sum() * weight[[3, 4, 5]].sum() / weight[[3, 5]].sum() * 2 / 3
+    np.testing.assert_allclose(without[row, 4], own / (own + group_1 + k[[6, 7]].sum() / 2))
+    np.testing.assert_allclose(without[row, sample], shares[row])
 
 
 # ---- what it does not depend on
@@ -215,7 +223,7 @@ def test_information_of_a_label_is_that_of_fisher():
         seen = 0.5 * right + 0.5 * (1 - right)  # P(label = 1) at t = 0
         score = (2 * right - 1) * np.array([1 / seen, -1 / (1 - seen)])  # d log P / dt of either label
         fisher = seen * score[0] ** 2 + (1 - seen) * score[1] ** 2
-        known = LabelReliability(r, np.full(2, r))
+        known = LabelReliability(r, np.full(2, r), 0.0)
         np.testing.assert_allclose(known.label_information(), fisher / 4.0)  # 4 is that of a right label
     assert LabelReliability.unknown(2).label_information() == 1.0
 
@@ -228,3 +236,35 @@ def test_unknown_where_only_absent_classes_have_two_trusted_samples(blobs):
         estimate = reliability(X[rows], y[rows], X_meta[trusted], y_meta[trusted])
     assert np.isnan(estimate.overall)
     assert np.isnan(estimate.per_class).all()
+
+
+# ---- how sure it is
+
+
+def test_standard_error_is_that_of_repeated_draws_of_the_trusted_samples():
+    X, y = make_blobs(6000, n_features=4, centers=3, cluster_std=4.0, random_state=3)
+    given = flip_labels(y, 0.3, random_state=0)
+    pool, train = np.arange(3000), np.arange(3000, 6000)
+    estimates = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        meta = np.concatenate([rng.choice(pool[y[pool] == c], 10, replace=False) for c in range(3)])
+        estimates.append(OTSampleWeighter().fit(X[train], given[train], X[meta], y[meta]).label_reliability_)
+    spread = np.std([estimate.overall for estimate in estimates], ddof=1)
+    errors = [estimate.standard_error for estimate in estimates]
+    assert 0.5 * spread < np.median(errors) < 2 * spread
+
+
+def test_more_trusted_samples_are_surer(blobs):
+    X, y, X_meta, y_meta = blobs
+    y = flip_labels(y, 0.3, random_state=0)
+    few = np.concatenate([np.flatnonzero(y_meta == c)[:3] for c in range(4)])
+    sure = OTSampleWeighter().fit(X, y, X_meta, y_meta).label_reliability_
+    unsure = OTSampleWeighter().fit(X, y, X_meta[few], y_meta[few]).label_reliability_
+    assert 0 < sure.standard_error < unsure.standard_error
+
+
+def test_label_information_is_cautious():
+    assert LabelReliability(0.5, np.ones(2), 0.1).label_information() == pytest.approx(0.36)
+    assert LabelReliability(0.9, np.ones(2), 0.3).label_information() == 1.0
+    assert LabelReliability.unknown(2).label_information() == 1.0

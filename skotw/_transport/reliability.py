@@ -128,7 +128,7 @@ def leave_one_out_shares(
     query: NDArray[np.intp],
     groups: NDArray[np.intp],
     scale: float,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of a query's kernel mass on its own group among the other trusted samples.
 
     Of each other group of m samples it counts m - 1, by weight: as many as the query's own group has left.
@@ -144,13 +144,26 @@ def leave_one_out_shares(
     groups : ndarray of shape (M,)
     scale : float
         Mean feature cost s.
+
+    Returns
+    -------
+    shares : ndarray of shape (Q,)
+    without : ndarray of shape (Q, M)
+        The same without one trusted sample more, the rest of its group taking its part; as before where there is no
+        rest.
     """
     counts = np.bincount(groups)[groups]
     thin = np.maximum(counts - 1, 1) / counts
     exponent = -distances / (scale * BANDWIDTH)
-    exponent[np.arange(len(query)), query] = -np.inf
-    exponent = np.maximum(exponent, -OCTAVES * np.log(2.0), where=np.isfinite(exponent), out=exponent)
-    k = np.exp(exponent) * weight
+    exponent = np.maximum(exponent, -OCTAVES * np.log(2.0))
+    others = np.tile(weight, (len(query), 1))
+    others[np.arange(len(query)), query] = 0.0
+    one_hot = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
     own = groups[None, :] == groups[query][:, None]
-    of_own, of_all = (k * own).sum(axis=1), (k * np.where(own, 1.0, thin)).sum(axis=1)
-    return np.asarray(of_own / of_all)
+    k = np.exp(exponent) * others * np.where(own, 1.0, thin)
+    of_own, of_all = (k * own).sum(axis=1, keepdims=True), k.sum(axis=1, keepdims=True)
+    part, left = (k @ one_hot)[:, groups], (others @ one_hot)[:, groups]  # of the sample's group, (Q, M)
+    rest = left - others
+    raised = np.where(rest > 0, (part - k) * left / np.where(rest > 0, rest, 1.0), part)
+    without = np.where(own, raised, of_own) / (of_all - part + raised)
+    return (of_own / of_all)[:, 0], without
