@@ -3,8 +3,8 @@
 import numpy as np
 
 UNKNOWN_REG = 0.1
-# From where weights are almost those of the prior, halving: the core takes kernels of several reg by squaring.
-CANDIDATES = 0.8 * 0.5 ** np.arange(6)
+# From where weights are nearly those of the prior, halving: the core takes kernels of several reg by squaring.
+CANDIDATES = 0.4 * 0.5 ** np.arange(5)
 _MAX_COLUMNS = 64
 
 

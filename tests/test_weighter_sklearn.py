@@ -92,7 +92,7 @@ def mixed(library, X, y):
 def test_mixed_frames_with_missing_values(sets, library):
     X, y, X_meta, y_meta = sets
     frame, meta = mixed(library, X, y), mixed(library, X_meta, y_meta)
-    weighter = OTSampleWeighter().fit(frame, y, meta, y_meta)
+    weighter = OTSampleWeighter(reg=0.1).fit(frame, y, meta, y_meta)
     assert np.isfinite(weighter.sample_weight_).all()
     np.testing.assert_allclose(weighter.sample_weight_.mean(), 1.0)
     np.testing.assert_allclose(weighter.weigh(frame, y), weighter.sample_weight_, rtol=1e-10)
