@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
 
-from ._regularization import CANDIDATES, UNKNOWN_REG, choose_columns, choose_reg
+from ._regularization import CANDIDATES, UNKNOWN_REG, choose_reg
 from ._reliability import LabelReliability, ReliabilityMeter
 from ._target import Target
 from ._transport import exact, gradient, relaxed
@@ -25,7 +25,10 @@ from ._transport.leave_one_out import own_class_votes
 from ._transport.reliability import BANDWIDTH
 from ._validation import check_weights, named
 from .costs import FeatureMetric
-from .meta import _class_prototypes
+from .meta import _choose_evenly, _class_prototypes
+
+# Trusted samples that judge reg="auto".
+_MAX_ASKED = 64
 
 
 @dataclass(eq=False)
@@ -344,7 +347,7 @@ class TransportModel:
         information = self.reliability.label_information() if known else 0.0
         if information == 1.0:
             return CANDIDATES[0]
-        asked = choose_columns(meta.target.meta_codes, self.target.n_groups)
+        asked = _choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
         columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
         active, b, log_ratio = self._marginals(group_weight, columns)
         target, index = columns.target.take(active), asked[active]

@@ -5,17 +5,6 @@ import numpy as np
 UNKNOWN_REG = 0.1
 # From where weights are nearly those of the prior, halving: the core takes kernels of several reg by squaring.
 CANDIDATES = 0.4 * 0.5 ** np.arange(5)
-_MAX_COLUMNS = 64
-
-
-def choose_columns(codes, n_groups):
-    """Meta samples to judge by: all, or evenly as many of each class, two at least where it has two."""
-    columns = np.arange(len(codes))
-    if len(codes) <= _MAX_COLUMNS:
-        return columns
-    quota = max(2, _MAX_COLUMNS // n_groups)
-    groups = (columns[codes == group] for group in range(n_groups))
-    return np.concatenate([g[np.linspace(0, len(g) - 1, min(quota, len(g))).astype(np.intp)] for g in groups])
 
 
 def choose_reg(votes, codes, information):
@@ -39,7 +28,8 @@ def choose_reg(votes, codes, information):
 
     Returns
     -------
-    float
+    reg : float
+        ``UNKNOWN_REG`` where nothing can be asked.
     """
     asked = np.isfinite(votes).any(axis=0)
     usable = np.isfinite(votes[:, asked]).all(axis=1)

@@ -8,6 +8,7 @@ from ._transport import reliability
 from ._transport._arrays import take, to_numpy
 from ._transport._blocks import Compute, Partition, rows_per_block
 from ._transport._cost import FunctionCost
+from .meta import _choose_evenly
 
 _MAX_QUERIES = 64
 _MAX_HISTOGRAMS = 2**17  # of one group and query each: 0.4 GB, twice
@@ -69,8 +70,9 @@ class ReliabilityMeter:
     def __init__(self, metric, Z_meta, codes, weight, n_groups, scale):
         self.metric, self.codes, self.scale = metric, codes, scale
         counts = np.bincount(codes, minlength=n_groups)
-        room = min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups)
-        self.queries = _choose_queries(Z_meta, codes, counts, room)
+        eligible = np.flatnonzero(counts[codes] >= 2)
+        room = max(1, min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups))
+        self.queries = eligible[_choose_evenly(take(Z_meta, eligible), codes[eligible], room)[:room]]
         self.histograms = self.trusted = np.zeros((n_groups, len(self.queries), reliability.N_BINS))
         asked = take(Z_meta, self.queries)
         if metric.metric == "precomputed":
@@ -120,20 +122,3 @@ class ReliabilityMeter:
 def _ratio(a, b):
     """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
     return float(np.clip(a / b, 0.0, 1.0)) if b > _LEAST_SEPARATION else np.nan
-
-
-def _choose_queries(Z_meta, codes, counts, room):
-    """Meta samples to ask, evenly over the classes with two or more, whatever their order."""
-    eligible = np.flatnonzero(counts >= 2)
-    if not len(eligible) or room < 1:
-        return np.array([], dtype=np.intp)
-    if counts[eligible].sum() <= room:
-        return np.flatnonzero(counts[codes] >= 2)
-    key = np.asarray(to_numpy(Z_meta.sum(axis=1)), dtype=np.float64).ravel()
-    chosen = []
-    for group in eligible:
-        rows = np.flatnonzero(codes == group)
-        rows = rows[np.argsort(key[rows], kind="stable")]
-        quota = max(1, room // len(eligible))
-        chosen.append(rows[np.linspace(0, len(rows) - 1, min(quota, len(rows))).astype(np.intp)])
-    return np.concatenate(chosen)[: max(room, 1)]

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length
 from threadpoolctl import threadpool_limits
 
 from ._compat import safe_indexing
+from ._transport._arrays import to_numpy
 from ._validation import check_weights, encode_labels
 
 __all__ = ["balanced_meta_split", "class_prototypes"]
@@ -321,3 +322,33 @@ def _draw_per_class(codes, sizes, rng):
     drawn = np.zeros(codes.size, dtype=bool)
     drawn[by_class[rank < np.repeat(sizes, counts)]] = True
     return order[drawn[order]]
+
+
+def _choose_evenly(Z, codes, room, least=1):
+    """Indices of about ``room`` samples, as many of each class, ``least`` at least, whatever the order of the rows.
+
+    Parameters
+    ----------
+    Z : array of shape (M, d) or None
+        Rows by which the samples of a class are spread; None takes them as they come.
+    codes : ndarray of shape (M,)
+        Class of each sample.
+    room : int
+    least : int, default=1
+
+    Returns
+    -------
+    indices : ndarray
+        All of them where there is room.
+    """
+    if len(codes) <= room:
+        return np.arange(len(codes))
+    key = np.arange(len(codes)) if Z is None else np.asarray(to_numpy(Z.sum(axis=1)), np.float64).ravel()
+    groups = np.unique(codes)
+    quota = max(least, room // len(groups))
+    chosen = []
+    for group in groups:
+        rows = np.flatnonzero(codes == group)
+        rows = rows[np.argsort(key[rows], kind="stable")]
+        chosen.append(rows[np.linspace(0, len(rows) - 1, min(quota, len(rows))).astype(np.intp)])
+    return np.concatenate(chosen)

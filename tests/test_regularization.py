@@ -7,13 +7,13 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs
 
 from skotw import OTSampleWeighter
-from skotw._regularization import CANDIDATES, UNKNOWN_REG, choose_columns
+from skotw._regularization import CANDIDATES, UNKNOWN_REG
 from skotw._transport._blocks import Compute, Partition
 from skotw._transport._cost import FunctionCost
 from skotw._transport._problem import Problem
 from skotw._transport.leave_one_out import own_class_votes
 from skotw.datasets import flip_labels
-from skotw.meta import balanced_meta_split
+from skotw.meta import _choose_evenly, balanced_meta_split
 
 EPS = (0.4, 0.2, 0.1)
 
@@ -161,8 +161,20 @@ def test_precomputed_costs_choose_as_the_features_do(blobs):
 
 
 @pytest.mark.parametrize("counts", [[100, 100], [1, 300], [2] * 100, [30, 1, 50, 2]])
-def test_columns_are_drawn_evenly_and_two_of_each_class(counts):
-    codes = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    chosen = np.bincount(codes[choose_columns(codes, len(counts))], minlength=len(counts))
-    assert (chosen >= np.minimum(counts, 2)).all()
-    assert chosen.sum() <= max(64, 2 * len(counts))
+def test_of_many_trusted_samples_a_few_of_each_class_are_asked(counts):
+    rng = np.random.default_rng(0)
+    codes = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    Z = rng.normal(size=(len(codes), 3))
+    chosen = _choose_evenly(Z, codes, 64, least=2)
+    taken = np.bincount(codes[chosen], minlength=len(counts))
+    assert (taken >= np.minimum(counts, 2)).all()
+    assert len(chosen) <= max(64, 2 * len(counts))
+    order = rng.permutation(len(codes))
+    assert set(order[_choose_evenly(Z[order], codes[order], 64, least=2)]) == set(chosen)
+
+
+def test_the_choice_does_not_depend_on_the_order_of_many_trusted_samples():
+    X, y = make_blobs(700, n_features=5, centers=3, cluster_std=3.0, random_state=1)
+    X, y, X_meta, y_meta = balanced_meta_split(X, flip_labels(y, 0.2, random_state=0), 50, random_state=0)
+    order = np.random.default_rng(0).permutation(len(y_meta))
+    assert_allclose(reg(X, y, X_meta[order], y_meta[order]), reg(X, y, X_meta, y_meta), rtol=1e-9)
