@@ -6,7 +6,6 @@ import time
 import warnings
 from numbers import Integral, Real
 
-import joblib
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -23,7 +22,7 @@ from skotw.metrics import effective_sample_size
 from ._freeze import freeze, frozen_layers
 from ._ids import IndexedIterator, check_indexable, ids_of
 from ._loss import SampleWeights, weighted_loss
-from ._meta import balanced_batches, draw_trusted, is_draw, meta_dataset
+from ._meta import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
 from ._processes import all_reduce
 from ._reweighter import OTReweighter
 from ._tap import FeatureTap, unwrapped
@@ -202,7 +201,7 @@ class OTReweighting(Callback):
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(net.criterion_)
         weights.step = None  # as an error may have left it
-        data = None if y is None or is_dataset(y) else _fingerprint(y)
+        data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
         tap = FeatureTap.attach(net.module_, self.feature_layer)
@@ -605,11 +604,6 @@ def _not_finite(net, what):
         f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The "
         "sample weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
     )
-
-
-def _fingerprint(y):
-    """Of labels, by which data are told from other data."""
-    return joblib.hash(np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y))
 
 
 def _tensor(y):

@@ -448,6 +448,31 @@ def test_partial_fit_on_other_data_weighs_it_at_once(n_rows):
     np.testing.assert_allclose(mass, 1 / 3, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda X, y: (X, y),
+        lambda X, y: ({"X": X}, y),
+        lambda X, y: (torch.as_tensor(X), torch.as_tensor(y)),
+        lambda X, y: (SkorchDataset(X, y), None),
+        lambda X, y: (Subset(TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), list(range(len(y)))), None),
+    ],
+    ids=["arrays", "dictionary", "tensors", "skorch", "subset"],
+)
+def test_other_rows_with_the_same_labels_are_other_data(make):
+    """As in chunks that are each sorted by class."""
+    labels = np.repeat([0, 1, 2], 20)
+    rng = np.random.default_rng(0)
+    rows, other = (rng.normal(size=(60, 6)) + 2 * np.eye(6)[labels] for _ in range(2))
+    net = make_net(train_split=None, max_epochs=2).fit(*make(rows.astype(np.float32), labels))
+    before = net.sample_weight_
+    net.set_params(max_epochs=1, refit_every=100)
+    net.partial_fit(*make(rows.astype(np.float32), labels))
+    np.testing.assert_array_equal(net.sample_weight_, before)
+    net.partial_fit(*make(other.astype(np.float32), labels))
+    assert not np.allclose(net.sample_weight_, before, rtol=0.1)
+
+
 def test_classes_grow_by_partial_fit():
     net = make_net(train_split=None, warmup_epochs=20, meta=None).partial_fit(X[y < 2], y[y < 2])
     assert net.classes_.tolist() == [0, 1]
