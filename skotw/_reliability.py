@@ -33,8 +33,8 @@ class LabelReliability:
         labels, how much carries its label, relative to clean labels and to chance. A class whose rows were given
         other labels falls, not the label that received them. Classes with fewer than two meta samples have NaN.
     standard_error : float
-        Of ``overall`` before it is clipped, by the choice of the trusted samples (jackknife within classes). Large where
-        they are few, or where the features hardly tell the classes apart; NaN with ``overall``.
+        Of ``overall`` before it is clipped, by the choice of the trusted samples (jackknife within classes). Large
+        where they are few, or where the features hardly tell the classes apart; NaN with ``overall``.
     """
 
     overall: float
