@@ -168,7 +168,7 @@ class OTReweighting(Callback):
         self : OTReweighting
             The callback.
         """
-        for name in ("data_", "reweighter_", "sample_weight_"):
+        for name in ("data_", "drawn_", "reweighter_", "sample_weight_"):
             self.__dict__.pop(name, None)
         return self
 
@@ -363,9 +363,13 @@ class OTReweighting(Callback):
         if run.other_data:
             run.weights.forget()
         run.meta = ()
+        drawn = self.meta if is_draw(self.meta) else None
+        if getattr(self, "drawn_", drawn) != drawn or drawn is None:  # another meta set than that of the weights
+            run.weights.trusted = run.weights.trusted[:0]
+        self.drawn_ = drawn
         if self.meta is None:
             return
-        if is_draw(self.meta):
+        if drawn is not None:
             if not len(run.weights.trusted):
                 drawn = draw_trusted(dataset_train, self.meta, self._seed())
                 run.weights.trusted = torch.as_tensor(drawn)

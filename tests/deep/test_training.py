@@ -166,6 +166,15 @@ def test_trusted_samples_from_the_training_split():
     np.testing.assert_array_equal(again.criterion_.sample_weights.trusted, trusted)
 
 
+@pytest.mark.parametrize(("meta", "n_trusted", "n_columns"), [(5, 15, 15), (META, 0, len(META[1])), (None, 0, 3)])
+def test_another_meta_set_between_calls(meta, n_trusted, n_columns):
+    net = make_net(meta=4).fit(X, y).set_params(meta=meta).partial_fit(X, y)
+    assert len(net.criterion_.sample_weights.trusted) == n_trusted
+    fitted = net.reweighter_.weighter_
+    assert len(fitted.sample_weight_) == len(net.train_indices_) - n_trusted
+    assert len(fitted.potentials_) == n_columns
+
+
 def test_trusted_samples_in_batches():
     net = make_net(meta=4, random_state=0, refit_every="batch", batch_size=-1, max_epochs=2).fit(X, y)
     trusted, of, w = net.criterion_.sample_weights.trusted.numpy(), y[net.train_indices_], net.sample_weight_
