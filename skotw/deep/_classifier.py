@@ -229,7 +229,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
         if hasattr(dataset_train, "__len__"):  # what has none is refused where samples get their ids
-            self.train_indices_ = _indices(dataset_train)
+            self.train_indices_ = _indices(dataset_train, X)
         return dataset_train, dataset_valid
 
     def get_loss(self, y_pred, y_true, *args, **kwargs):
@@ -391,8 +391,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         return {**super().__getstate__(), "fitting_": False}
 
 
-def _indices(dataset):
-    """Rows of the outermost data set that a (nested) subset takes."""
-    if isinstance(dataset, Subset):
-        return _indices(dataset.dataset)[np.asarray(dataset.indices)]
+def _indices(dataset, given):
+    """Rows of the data given that a (nested) subset takes; what was given may be a subset itself."""
+    if isinstance(dataset, Subset) and dataset is not given:
+        return _indices(dataset.dataset, given)[np.asarray(dataset.indices)]
     return np.arange(len(dataset))

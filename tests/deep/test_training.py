@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Checkpoint, LoadInitState
 from skorch.dataset import Dataset as SkorchDataset
+from skorch.dataset import ValidSplit
 from skorch.helper import SliceDataset, predefined_split
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
@@ -64,6 +65,18 @@ def test_datasets(make, meta):
     arrays = make_net(meta=meta, random_state=0, train_split=None).fit(X, y)
     assert torch.equal(state_of(net), state_of(arrays))
     np.testing.assert_array_equal(net.sample_weight_, arrays.sample_weight_)
+
+
+@pytest.mark.parametrize("train_split", [None, ValidSplit(3, stratified=False)])
+def test_rows_of_a_subset_are_counted_in_the_subset(train_split):
+    given = Subset(SkorchDataset(X, y), list(range(100, 130)))
+    net = make_net(train_split=train_split).fit(given, None)
+    if train_split is None:
+        assert net.train_indices_.tolist() == list(range(30))
+    labels = np.array([given[i][1] for i in net.train_indices_])
+    assert len(labels) == len(net.sample_weight_)
+    mass = [net.sample_weight_[labels == c].sum() / len(labels) for c in range(3)]
+    np.testing.assert_allclose(mass, 1 / 3, atol=0.1)
 
 
 @pytest.mark.parametrize("meta", [Records(*META), META, 4])
