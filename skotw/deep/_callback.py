@@ -59,9 +59,9 @@ class OTReweighting(Callback):
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch
-        is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only the end of
-        stage 1 refits as above.
+        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this. "batch": each
+        mini-batch is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only
+        the end of stage 1 refits as above.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set, with the network as it is at the refit.
@@ -234,10 +234,9 @@ class OTReweighting(Callback):
         stage_2 = epoch > self.warmup_epochs
         run.refit_seconds, run.costs = 0.0, []
         run.batchwise = stage_2 and self.refit_every == "batch"
-        if self.refit_every == "batch":
-            run.due = epoch == self.warmup_epochs
-        else:
-            run.due = epoch >= self.warmup_epochs and epoch % self.refit_every == 0
+        run.due = epoch == self.warmup_epochs
+        if self.refit_every != "batch":
+            run.due |= stage_2 and epoch % self.refit_every == 0
         run.collect = run.due and self.features == "cached"
         run.rows = _Rows()
         if stage_2 and run.frozen is not None:

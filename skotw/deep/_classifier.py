@@ -46,8 +46,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on; or "batch", the paper's
-        schedule.
+        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this; or "batch", the
+        paper's schedule.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set.
