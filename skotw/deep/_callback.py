@@ -610,7 +610,9 @@ def _not_finite(net, what):
 
 
 def _tensor(y):
-    return y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+    """Labels of a batch; the column that the losses of binary labels and of regression want is one label per sample."""
+    y = y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _to(net, part):

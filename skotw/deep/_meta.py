@@ -61,7 +61,9 @@ def draw_trusted(dataset, n_per_class, random_state):
 def labels_of(dataset):
     """Labels of all samples as an array, without loading the samples where the data set keeps labels apart."""
     labels = stored_labels(dataset)
-    return np.array([np.asarray(dataset[i][1]) for i in range(len(dataset))]) if labels is None else labels
+    if labels is None:
+        labels = np.array([np.asarray(dataset[i][1]) for i in range(len(dataset))])
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def stored_labels(dataset):
@@ -111,9 +113,9 @@ def _some_rows(X, rows):
 
 
 def balanced_batches(dataset, labels, batch_size, **loader_params):
-    """Endless mini-batches in which every class is equally likely."""
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sampler = WeightedRandomSampler(1.0 / (len(classes) * counts[codes]), batch_size, replacement=True)
+    """Endless mini-batches in which every class, or combination of several labels, is equally likely."""
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True, axis=0)
+    sampler = WeightedRandomSampler(1.0 / (len(classes) * counts[codes.ravel()]), batch_size, replacement=True)
     loader = DataLoader(dataset, batch_size=batch_size, sampler=sampler, **loader_params)
     while True:
         yield from loader

@@ -661,6 +661,35 @@ def test_losses_with_more_dimensions():
     assert mass[2] > 2 * mass[0]
 
 
+@pytest.mark.parametrize("params", [{"refit_every": 1}, {"refit_every": "batch"}, {"meta_loss_weight": 1.0}])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_binary_labels_in_a_column(params, drawn):
+    """As BCEWithLogitsLoss wants them; the suite turns warnings into errors."""
+
+    class One(Net):
+        def forward(self, X):
+            return super().forward(X)[:, :1]
+
+    labels, trusted = (part[:, None].astype(np.float32) for part in (y > 0, META[1] > 0))
+    callback = OTReweighting(4 if drawn else (META[0], trusted), "head", warmup_epochs=1, **params)
+    NeuralNet(One, criterion=nn.BCEWithLogitsLoss, callbacks=[callback], max_epochs=3, verbose=0, train_split=None).fit(
+        X, labels
+    )
+    w = callback.sample_weight_
+    np.testing.assert_allclose([w[y == 0].sum(), w[y > 0].sum()], len(y) / 2, rtol=0.2)
+
+
+def test_meta_loss_of_several_labels():
+    """Every combination is equally likely."""
+    from skotw.deep._meta import balanced_batches
+
+    labels = np.repeat([[0, 1], [1, 0], [1, 1]], [100, 15, 5], axis=0)
+    dataset = TensorDataset(torch.arange(120), torch.as_tensor(labels))
+    batches = balanced_batches(dataset, labels, 30)
+    drawn = torch.cat([next(batches)[1] for _ in range(40)]).numpy()
+    np.testing.assert_allclose(np.bincount(drawn @ [1, 2]) / len(drawn), [0, 1 / 3, 1 / 3, 1 / 3], atol=0.06)
+
+
 def test_regression():
     """Few large targets, many small ones, evenly many trusted."""
 
