@@ -162,8 +162,8 @@ class OTReweighter:
         """
         if not hasattr(self, "weighter_"):
             raise NotFittedError("This OTReweighter has learned no weights yet: call refit first.")
-        with torch.autocast(features.device.type, enabled=False):
-            tensor = _tensor(features, "features")
+        tensor = _tensor(features, "features")
+        with torch.autocast(tensor.device.type, enabled=False):
             weights = self.weighter_.weigh(tensor, _host(labels), sample_weight=_host(sample_weight))
         return torch.as_tensor(weights, device=features.device)
 
