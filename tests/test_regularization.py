@@ -25,6 +25,10 @@ def blobs():
     return balanced_meta_split(X, y, 8, random_state=0)
 
 
+def test_range_is_the_documented_one():
+    assert f'"auto", between {CANDIDATES.min():g} and {CANDIDATES.max():g}' in OTSampleWeighter.__doc__
+
+
 def problem(eps, label_cost, mass, log_ratio):
     return Problem(eps, 0.0, 0.5 / eps, np.log(mass), log_ratio, label_cost, None)
 
