@@ -594,6 +594,11 @@ class _Rows:
 
     def of_transport(self, trusted):
         """Of each sample what came last, without trusted samples."""
+        if not self.ids:
+            raise ValueError(
+                "The training pass had no batches, and so there are no features to weigh. With drop_last=True the "
+                "training split needs a batch_size of samples at least."
+            )
         ids = torch.cat(self.ids)
         last = torch.full((int(ids.max()) + 1,), -1).scatter_reduce(0, ids, torch.arange(len(ids)), "amax")
         last[trusted.cpu()[trusted.cpu() < len(last)]] = -1

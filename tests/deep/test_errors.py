@@ -103,6 +103,11 @@ def test_dataset_class_that_is_iterable():
         make_net(dataset=lambda X, y: Stream(), train_split=None).fit(X, y)
 
 
+def test_no_batches():
+    with pytest.raises(ValueError, match="no batches.*drop_last=True"):
+        make_net(iterator_train__drop_last=True, batch_size=1000).fit(X, y)
+
+
 def test_no_labels():
     with pytest.raises(ValueError, match="There are no labels"):
         make_net().fit(X, None)
