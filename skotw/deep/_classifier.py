@@ -9,6 +9,7 @@ from skotw._validation import named
 
 from ._callback import OTReweighting
 from ._loss import SampleWeights
+from ._meta import check_no_names
 
 __all__ = ["OTWeightedNetClassifier"]
 
@@ -226,8 +227,16 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         -------
         dataset_train, dataset_valid : Dataset
             As by skorch.
+
+        Raises
+        ------
+        ValueError
+            If a data set that was given has names for labels.
         """
         dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        check_no_names(dataset_train, "the training split")
+        if dataset_valid is not None:
+            check_no_names(dataset_valid, "the validation split")
         if hasattr(dataset_train, "__len__"):  # what has none is refused where samples get their ids
             self.train_indices_ = _indices(dataset_train, X)
         return dataset_train, dataset_valid

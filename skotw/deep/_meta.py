@@ -10,11 +10,12 @@ from skorch.dataset import Dataset as SkorchDataset
 from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
+from skotw._validation import named
 from skotw.meta import balanced_meta_split
 
 from ._ids import check_indexable
 
-__all__ = ["balanced_batches", "draw_trusted", "fingerprint", "is_draw", "labels_of", "meta_dataset"]
+__all__ = ["balanced_batches", "check_no_names", "draw_trusted", "fingerprint", "is_draw", "labels_of", "meta_dataset"]
 
 _LOOKED_AT = 64  # rows
 
@@ -27,10 +28,11 @@ def meta_dataset(meta, net):
     TypeError
         If it is neither a data set nor a pair.
     ValueError
-        If it is empty, or has no length.
+        If it is empty, has no length, or has names for labels.
     """
     if isinstance(meta, Dataset):
         check_indexable(meta)
+        check_no_names(meta, "meta")
         dataset = meta
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
         dataset = net.get_dataset(*meta)
@@ -75,9 +77,32 @@ def stored_labels(dataset):
         return dataset.tensors[-1].cpu().numpy()
     for name in ("y", "targets"):  # of skorch and of torchvision
         labels = getattr(dataset, name, None)
-        if labels is not None and len(labels) == len(dataset):
-            return np.asarray(labels.cpu() if isinstance(labels, torch.Tensor) else labels)
+        if isinstance(labels, torch.Tensor):
+            labels = labels.cpu()
+        if hasattr(labels, "__len__") and not isinstance(labels, (dict, str)) and len(labels) == len(dataset):
+            try:
+                return np.asarray(labels)
+            except ValueError:  # ragged, as the boxes of a detector: no labels
+                continue
     return None
+
+
+def check_no_names(dataset, name):
+    """Raise where the labels of skorch's own data set, which others may translate, are names of classes.
+
+    Raises
+    ------
+    ValueError
+    """
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    labels = stored_labels(dataset) if type(dataset) is SkorchDataset else None
+    if labels is not None and (labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels[:1])):
+        raise ValueError(
+            f"The data set of {name} has names of classes as labels, such as {named(labels[:1])}. Labels in data sets "
+            "go to the criterion as they are: give class indices there, places in classes_, or arrays, whose labels "
+            "are encoded."
+        )
 
 
 def fingerprint(X, y):

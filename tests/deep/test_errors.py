@@ -6,6 +6,7 @@ import torch
 from nets import META, Net, blobs, make_net
 from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset as SkorchDataset
+from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
@@ -103,8 +104,24 @@ def test_dataset_class_that_is_iterable():
         make_net(dataset=lambda X, y: Stream(), train_split=None).fit(X, y)
 
 
+NAMES = np.array(["ash", "elm", "oak"])
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "params"),
+    [
+        ("meta", (X, NAMES[y]), {"meta": SkorchDataset(META[0], NAMES[META[1]])}),
+        ("the validation split", (X, NAMES[y]), {"train_split": predefined_split(SkorchDataset(X, NAMES[y]))}),
+        ("the training split", (SkorchDataset(X, NAMES[y].astype(object)), NAMES[y]), {}),
+    ],
+)
+def test_names_of_classes_in_data_sets(where, given, params):
+    with pytest.raises(ValueError, match=f"data set of {where} has names of classes .*, such as '(ash|elm|oak)'"):
+        make_net(**{"meta": (META[0], NAMES[META[1]]), **params}).fit(*given)
+
+
 def test_no_batches():
-    with pytest.raises(ValueError, match="no batches.*drop_last=True"):
+    with pytest.raises(ValueError, match=r"no batches.*drop_last=True"):
         make_net(iterator_train__drop_last=True, batch_size=1000).fit(X, y)
 
 

@@ -209,6 +209,15 @@ def test_labels_are_found(make):
     np.testing.assert_array_equal(labels_of(half), y[50:60])
 
 
+def test_ragged_targets_are_no_labels():
+    from skotw.deep._meta import fingerprint, labels_of
+
+    records = Records(X[:2], y[:2])
+    records.targets = [[1, 2], [3]]
+    assert labels_of(records).tolist() == y[:2].tolist()
+    assert fingerprint(records, None) is None
+
+
 def test_labels_of_torchvision():
     from skotw.deep._meta import labels_of
 
