@@ -1,6 +1,7 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
 import numpy as np
+import torch
 from skorch import NeuralNetClassifier
 from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import Subset
@@ -383,7 +384,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def _encode(self, y):
         if self._takes_indices():
-            return y
+            return _widened(y)
         labels, classes = to_numpy(y), self.classes_
         if labels.ndim != 1:
             return y
@@ -398,6 +399,15 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
+
+
+def _widened(y):
+    """Class indices of any integer type as the one that losses take."""
+    if isinstance(y, torch.Tensor):
+        whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+        return y.long() if whole and y.ndim == 1 else y
+    narrow = getattr(getattr(y, "dtype", None), "kind", None) in ("i", "u") and y.ndim == 1
+    return np.asarray(y, dtype=np.int64) if narrow else y
 
 
 def _indices(dataset, given):

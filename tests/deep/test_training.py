@@ -136,6 +136,18 @@ def test_labels_of_any_kind():
     assert names.score(X, NAMES[order][y]) == indices.score(X, y)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, torch.int32])
+def test_narrow_integers_are_class_indices(dtype):
+    def narrow(labels):
+        return torch.as_tensor(labels, dtype=dtype) if dtype is torch.int32 else labels.astype(dtype)
+
+    weights = []
+    for convert in (np.asarray, narrow):
+        torch.manual_seed(0)
+        weights.append(make_net(meta=(META[0], convert(META[1]))).fit(X, convert(y)).sample_weight_)
+    np.testing.assert_array_equal(*weights)
+
+
 def test_order_of_classes_may_be_given():
     net = make_net(meta=(META[0], NAMES[META[1]]), classes=NAMES, max_epochs=30).fit(X, NAMES[y])
     assert (net.predict_proba(X).argmax(1) == y).mean() > 0.8
