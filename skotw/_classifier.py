@@ -39,8 +39,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         How much the trusted rows weigh where they join. "balanced": class-balanced weights computed on the union of
         both sets, which transport then changes for the training rows. A number: their share of the total weight,
         class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
-        trusted one that its label is worth, the square of ``label_reliability_.overall`` of the weighter (1 where that
-        is unknown).
+        trusted one that its label is worth: the square of ``label_reliability_.overall`` of the weighter, taken one
+        standard error above and 1 at most (1 where it is unknown).
     n_refits : int, default=0
         How often to learn the weights anew on half the feature cost, half the squared Hellinger distance of the
         current model's class probabilities. Each refit costs five fits of the classifier, since the
@@ -86,10 +86,10 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
     and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
     :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
-    :math:`r^2 A_c` in place of :math:`A_c`, in W too, r being the reliability: a label that is right with probability
-    :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a right one, at even odds. A share s gives
-    :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
-    gives them.
+    :math:`r^2 A_c` in place of :math:`A_c`, in W too, r being the reliability, one standard error above its estimate: a
+    label that is right with probability :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a right
+    one, at even odds. A share s gives :math:`q_c s W` to the trusted rows of class c. The training rows share the rest
+    in proportion to what the transport gives them.
 
     Metadata routing: ``X_meta`` and ``y_meta`` are requested by default. Without routing, put a pipeline inside, as in
     ``OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))``. The page on scikit-learn in the

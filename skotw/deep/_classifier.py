@@ -44,7 +44,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
-        ``weighter__reg``.
+        ``weighter__reg``. It gets class indices, so that a ``class_mass`` by class names places in ``classes_``.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
