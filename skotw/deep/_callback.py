@@ -495,10 +495,10 @@ class OTReweighting(Callback):
         weights, weighter, reweighter = self.run_.weights, self.weighter, self.reweighter_
         automatic = weighter is not None and weighter.reg == "auto"
         if automatic and weights.reg.isfinite():
-            weighter = clone(weighter).set_params(reg=float(weights.reg))
+            weighter, automatic = clone(weighter).set_params(reg=float(weights.reg)), False
         reweighter.weighter, reweighter.distributed = weighter, distributed
         found = reweighter.refit(features, labels, *meta, **kwargs)
-        if automatic and hasattr(reweighter, "weighter_"):
+        if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
             weights.reg = torch.tensor(reweighter.weighter_.reg_)
         return found
 

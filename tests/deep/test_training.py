@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from skotw import OTSampleWeighter
+from skotw._regularization import UNKNOWN_REG
 from skotw.deep import OTReweighting
 
 X, y = blobs()
@@ -317,6 +318,13 @@ def test_batches_keep_the_regularisation_of_stage_1():
     assert np.isfinite(net.history[1, "transport_cost"])
     net.partial_fit(X, y)
     assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
+
+
+def test_a_batch_of_one_class_does_not_settle_the_regularisation():
+    order = np.argsort(y, kind="stable")
+    net = make_net(weighter=OTSampleWeighter(), warmup_epochs=0, refit_every="batch", train_split=None, batch_size=45)
+    net.set_params(iterator_train__shuffle=False, max_epochs=1).fit(X[order], y[order])  # 45, 45, and 30 and 15
+    assert net.reweighter_.weighter_.reg_ != pytest.approx(UNKNOWN_REG)
 
 
 def test_smoothing_mixes_old_and_new():
