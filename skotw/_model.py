@@ -29,6 +29,8 @@ from .meta import _choose_evenly, _class_prototypes
 
 # Trusted samples that judge reg="auto".
 _MAX_ASKED = 64
+# Arrays of shape (classes, candidates, samples) that their votes take.
+_TABLES_OF_VOTES = 8
 
 
 @dataclass(eq=False)
@@ -351,6 +353,9 @@ class TransportModel:
         columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
         active, b, log_ratio = self._marginals(group_weight, columns)
         target, index = columns.target.take(active), asked[active]
+        tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
+        if tables > self.compute.cache_bytes:
+            return UNKNOWN_REG
         precomputed = self.settings["metric"] == "precomputed"
         cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
         unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))

@@ -72,7 +72,7 @@ class ReliabilityMeter:
         counts = np.bincount(codes, minlength=n_groups)
         eligible = np.flatnonzero(counts[codes] >= 2)
         room = max(1, min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups))
-        self.queries = eligible[_choose_evenly(take(Z_meta, eligible), codes[eligible], room)[:room]]
+        self.queries = eligible[_choose_evenly(take(Z_meta, eligible), codes[eligible], room)]
         self.histograms = self.trusted = np.zeros((n_groups, len(self.queries), reliability.N_BINS))
         asked = take(Z_meta, self.queries)
         if metric.metric == "precomputed":

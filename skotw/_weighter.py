@@ -66,8 +66,9 @@ class OTSampleWeighter(BaseEstimator):
         Entropic regularisation, in units of the mean feature cost. Small: weight concentrates on the nearest
         neighbours of the meta samples. Large: weights tend to the prior. "auto", between 0.025 and 0.4: under which
         weights the training rows classify trusted samples best by a kernel vote, each being left out of the weights
-        that judge it. 0.1 where that cannot be asked: without classes, with one trusted sample per class, or with
-        ``label_weight=1``.
+        that judge it; nearer to 0.4 the more the labels can be trusted. 0.1 where that cannot be asked: without
+        classes, with one trusted sample per class, with ``label_weight=1``, or with so many classes that the votes
+        would exceed scikit-learn's ``working_memory``.
     reg_prior : float, default=0.0
         Strength of the Kullback-Leibler divergence that draws the weights to the prior; 0 leaves them free, and
         infinity would return the prior.

@@ -324,8 +324,8 @@ def _draw_per_class(codes, sizes, rng):
     return order[drawn[order]]
 
 
-def _choose_evenly(Z, codes, room, least=1):
-    """Indices of about ``room`` samples, as many of each class, ``least`` at least, whatever the order of the rows.
+def _choose_evenly(Z, codes, room, least=0):
+    """Indices of about ``room`` samples, as many of each class, whatever the order of the rows.
 
     Parameters
     ----------
@@ -334,7 +334,8 @@ def _choose_evenly(Z, codes, room, least=1):
     codes : ndarray of shape (M,)
         Class of each sample.
     room : int
-    least : int, default=1
+    least : int, default=0
+        As many of each class at any rate, where it has them; 0 lets classes go without where there is no room.
 
     Returns
     -------
@@ -345,6 +346,8 @@ def _choose_evenly(Z, codes, room, least=1):
         return np.arange(len(codes))
     key = np.arange(len(codes)) if Z is None else np.asarray(to_numpy(Z.sum(axis=1)), np.float64).ravel()
     groups = np.unique(codes)
+    if least == 0 and len(groups) > room:
+        groups = groups[np.linspace(0, len(groups) - 1, room).astype(np.intp)]
     quota = max(least, room // len(groups))
     chosen = []
     for group in groups:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
+from sklearn import config_context
 from sklearn.datasets import make_blobs
 
 from skotw import OTSampleWeighter
@@ -23,6 +24,10 @@ def blobs():
     """Three overlapping classes: X, y, X_meta, y_meta."""
     X, y = make_blobs(460, n_features=5, centers=3, cluster_std=3.0, random_state=1)
     return balanced_meta_split(X, y, 8, random_state=0)
+
+
+def test_range_is_the_documented_one():
+    assert f'"auto", between {CANDIDATES.min():g} and {CANDIDATES.max():g}' in OTSampleWeighter.__doc__
 
 
 def problem(eps, label_cost, mass, log_ratio):
@@ -178,3 +183,18 @@ def test_the_choice_does_not_depend_on_the_order_of_many_trusted_samples():
     X, y, X_meta, y_meta = balanced_meta_split(X, flip_labels(y, 0.2, random_state=0), 50, random_state=0)
     order = np.random.default_rng(0).permutation(len(y_meta))
     assert_allclose(reg(X, y, X_meta[order], y_meta[order]), reg(X, y, X_meta, y_meta), rtol=1e-9)
+
+
+def test_more_classes_than_memory_for_their_votes(blobs):
+    X, y, X_meta, y_meta = blobs
+    y = flip_labels(y, 0.2, random_state=0)
+    assert reg(X, y, X_meta, y_meta) != UNKNOWN_REG
+    with config_context(working_memory=0.01):
+        assert reg(X, y, X_meta, y_meta) == UNKNOWN_REG
+
+
+def test_of_more_classes_than_are_asked_some_of_all_are():
+    codes = np.repeat(np.arange(300), 2)
+    asked = codes[_choose_evenly(None, codes, 64)]
+    assert len(asked) == 64
+    assert np.diff(np.r_[asked, 300]).max() <= 6

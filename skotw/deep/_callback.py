@@ -6,7 +6,6 @@ import time
 import warnings
 from numbers import Integral, Real
 
-import joblib
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -23,7 +22,7 @@ from skotw.metrics import effective_sample_size
 from ._freeze import freeze, frozen_layers
 from ._ids import IndexedIterator, check_indexable, ids_of
 from ._loss import SampleWeights, weighted_loss
-from ._meta import balanced_batches, draw_trusted, is_draw, meta_dataset
+from ._meta import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
 from ._processes import all_reduce
 from ._reweighter import OTReweighter
 from ._tap import FeatureTap, unwrapped
@@ -60,9 +59,9 @@ class OTReweighting(Callback):
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on. "batch": each mini-batch
-        is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only the end of
-        stage 1 refits as above.
+        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this. "batch": each
+        mini-batch is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only
+        the end of stage 1 refits as above.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set, with the network as it is at the refit.
@@ -169,7 +168,7 @@ class OTReweighting(Callback):
         self : OTReweighting
             The callback.
         """
-        for name in ("data_", "reweighter_", "sample_weight_"):
+        for name in ("data_", "drawn_", "reweighter_", "sample_weight_"):
             self.__dict__.pop(name, None)
         return self
 
@@ -202,7 +201,7 @@ class OTReweighting(Callback):
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(net.criterion_)
         weights.step = None  # as an error may have left it
-        data = None if y is None or is_dataset(y) else _fingerprint(y)
+        data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
         tap = FeatureTap.attach(net.module_, self.feature_layer)
@@ -235,10 +234,9 @@ class OTReweighting(Callback):
         stage_2 = epoch > self.warmup_epochs
         run.refit_seconds, run.costs = 0.0, []
         run.batchwise = stage_2 and self.refit_every == "batch"
-        if self.refit_every == "batch":
-            run.due = epoch == self.warmup_epochs
-        else:
-            run.due = epoch >= self.warmup_epochs and epoch % self.refit_every == 0
+        run.due = epoch == self.warmup_epochs
+        if self.refit_every != "batch":
+            run.due |= stage_2 and epoch % self.refit_every == 0
         run.collect = run.due and self.features == "cached"
         run.rows = _Rows()
         if stage_2 and run.frozen is not None:
@@ -364,9 +362,13 @@ class OTReweighting(Callback):
         if run.other_data:
             run.weights.forget()
         run.meta = ()
+        drawn = self.meta if is_draw(self.meta) else None
+        if getattr(self, "drawn_", drawn) != drawn or drawn is None:  # another meta set than that of the weights
+            run.weights.trusted = run.weights.trusted[:0]
+        self.drawn_ = drawn
         if self.meta is None:
             return
-        if is_draw(self.meta):
+        if drawn is not None:
             if not len(run.weights.trusted):
                 drawn = draw_trusted(dataset_train, self.meta, self._seed())
                 run.weights.trusted = torch.as_tensor(drawn)
@@ -493,10 +495,10 @@ class OTReweighting(Callback):
         weights, weighter, reweighter = self.run_.weights, self.weighter, self.reweighter_
         automatic = weighter is not None and weighter.reg == "auto"
         if automatic and weights.reg.isfinite():
-            weighter = clone(weighter).set_params(reg=float(weights.reg))
+            weighter, automatic = clone(weighter).set_params(reg=float(weights.reg)), False
         reweighter.weighter, reweighter.distributed = weighter, distributed
         found = reweighter.refit(features, labels, *meta, **kwargs)
-        if automatic and hasattr(reweighter, "weighter_"):
+        if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
             weights.reg = torch.tensor(reweighter.weighter_.reg_)
         return found
 
@@ -592,6 +594,11 @@ class _Rows:
 
     def of_transport(self, trusted):
         """Of each sample what came last, without trusted samples."""
+        if not self.ids:
+            raise ValueError(
+                "The training pass had no batches, and so there are no features to weigh. With drop_last=True the "
+                "training split needs a batch_size of samples at least."
+            )
         ids = torch.cat(self.ids)
         last = torch.full((int(ids.max()) + 1,), -1).scatter_reduce(0, ids, torch.arange(len(ids)), "amax")
         last[trusted.cpu()[trusted.cpu() < len(last)]] = -1
@@ -607,13 +614,10 @@ def _not_finite(net, what):
     )
 
 
-def _fingerprint(y):
-    """Of labels, by which data are told from other data."""
-    return joblib.hash(np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y))
-
-
 def _tensor(y):
-    return y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+    """Labels of a batch; the column that the losses of binary labels and of regression want is one label per sample."""
+    y = y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
+    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _to(net, part):

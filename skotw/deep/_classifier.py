@@ -1,6 +1,7 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
 import numpy as np
+import torch
 from skorch import NeuralNetClassifier
 from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import Subset
@@ -9,6 +10,7 @@ from skotw._validation import named
 
 from ._callback import OTReweighting
 from ._loss import SampleWeights
+from ._meta import check_no_names
 
 __all__ = ["OTWeightedNetClassifier"]
 
@@ -42,12 +44,12 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
-        ``weighter__reg``.
+        ``weighter__reg``. It gets class indices, so that a ``class_mass`` by class names places in ``classes_``.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of every epoch that is a multiple of this, from the end of stage 1 on; or "batch", the paper's
-        schedule.
+        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this; or "batch", the
+        paper's schedule.
     features : {"cached", "clean"}, default="cached"
         "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
         evaluation mode over the training set.
@@ -226,10 +228,18 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         -------
         dataset_train, dataset_valid : Dataset
             As by skorch.
+
+        Raises
+        ------
+        ValueError
+            If a data set that was given has names for labels.
         """
         dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        check_no_names(dataset_train, "the training split")
+        if dataset_valid is not None:
+            check_no_names(dataset_valid, "the validation split")
         if hasattr(dataset_train, "__len__"):  # what has none is refused where samples get their ids
-            self.train_indices_ = _indices(dataset_train)
+            self.train_indices_ = _indices(dataset_train, X)
         return dataset_train, dataset_valid
 
     def get_loss(self, y_pred, y_true, *args, **kwargs):
@@ -374,7 +384,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def _encode(self, y):
         if self._takes_indices():
-            return y
+            return _widened(y)
         labels, classes = to_numpy(y), self.classes_
         if labels.ndim != 1:
             return y
@@ -391,8 +401,17 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         return {**super().__getstate__(), "fitting_": False}
 
 
-def _indices(dataset):
-    """Rows of the outermost data set that a (nested) subset takes."""
-    if isinstance(dataset, Subset):
-        return _indices(dataset.dataset)[np.asarray(dataset.indices)]
+def _widened(y):
+    """Class indices of any integer type as the one that losses take."""
+    if isinstance(y, torch.Tensor):
+        whole = not (y.is_floating_point() or y.is_complex() or y.dtype == torch.bool)
+        return y.long() if whole and y.ndim == 1 else y
+    narrow = getattr(getattr(y, "dtype", None), "kind", None) in ("i", "u") and y.ndim == 1
+    return np.asarray(y, dtype=np.int64) if narrow else y
+
+
+def _indices(dataset, given):
+    """Rows of the data given that a (nested) subset takes; what was given may be a subset itself."""
+    if isinstance(dataset, Subset) and dataset is not given:
+        return _indices(dataset.dataset, given)[np.asarray(dataset.indices)]
     return np.arange(len(dataset))

@@ -89,6 +89,8 @@ class SampleWeights(nn.Module):
         criterion = unwrapped(criterion)
         if self.reduction is not None:
             criterion.reduction, self.reduction = self.reduction, None
+            if loss is not None and criterion.reduction == "mean":
+                loss = loss / _mean_class_weight(criterion, args)
         if loss is None:  # after an exception
             self.step = None
         if self.step is None:
@@ -108,6 +110,16 @@ class SampleWeights(nn.Module):
 
     def __getstate__(self):
         return {**self.__dict__, "step": None}
+
+
+def _mean_class_weight(criterion, args):
+    """What the mean of torch's losses by class index is of their own class weights, labels to ignore having none."""
+    if not isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)) or len(args) < 2 or args[1].is_floating_point():
+        return 1.0
+    counted = args[1] != criterion.ignore_index
+    if criterion.weight is None:
+        return counted.float().mean()
+    return (criterion.weight[args[1].where(counted, 0).long()] * counted).mean()
 
 
 def weighted_loss(loss, weight, reduction):

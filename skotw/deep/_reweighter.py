@@ -39,7 +39,8 @@ class OTReweighter:
         The rows of each call are one part of the training set, and the other processes of ``torch.distributed`` call
         with the other parts at the same time and with the same meta set. The solution is that of all rows. Only sums
         travel: one normaliser per class and meta sample, and a few numbers that settle scales. The histograms behind
-        the reliability of the labels are more, and travel for ``reg="auto"`` alone: it is unknown with another ``reg``.
+        the reliability of the labels are more, and travel for ``reg="auto"`` alone, as do sums of votes: the
+        reliability is unknown with another ``reg``.
 
     Attributes
     ----------
@@ -162,8 +163,8 @@ class OTReweighter:
         """
         if not hasattr(self, "weighter_"):
             raise NotFittedError("This OTReweighter has learned no weights yet: call refit first.")
-        with torch.autocast(features.device.type, enabled=False):
-            tensor = _tensor(features, "features")
+        tensor = _tensor(features, "features")
+        with torch.autocast(tensor.device.type, enabled=False):
             weights = self.weighter_.weigh(tensor, _host(labels), sample_weight=_host(sample_weight))
         return torch.as_tensor(weights, device=features.device)
 

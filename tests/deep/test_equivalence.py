@@ -10,6 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
+from skotw.deep._loss import SampleWeights
 
 X, y = blobs()
 
@@ -52,6 +53,29 @@ def test_weights_that_are_all_one_train_as_plain_skorch():
     plain = make_net(warmup_epochs=10, train_split=None).fit(even, labels)
     np.testing.assert_allclose(ours.sample_weight_, 1.0, rtol=1e-5)
     np.testing.assert_allclose(state_of(ours).numpy(), state_of(plain).numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_weights_that_are_all_one_keep_the_mean_of_the_criterion():
+    """By its own class weights, without the labels that it ignores."""
+    even, labels = blobs((40, 40, 40))
+    weighter = OTSampleWeighter(label_weight=1.0, reg=0.5)
+    criterion = {"criterion__weight": torch.tensor([1.0, 5.0, 20.0]), "criterion__ignore_index": 1}
+    net = make_net(weighter=weighter, train_split=None, lr=1e-12, batch_size=-1, module__norm=False, **criterion)
+    losses = net.fit(even, labels).history[:, "train_loss"]
+    np.testing.assert_allclose(net.sample_weight_, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("targets", [torch.tensor([0, 2, -100, 1]), torch.eye(3)[[0, 2, 2, 1]]])
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 5.0, 20.0])])
+def test_losses_of_samples_have_the_mean_of_the_criterion(targets, weight):
+    logits, found = torch.randn(4, 3), []
+    criterion = nn.CrossEntropyLoss(weight=weight, label_smoothing=0.1)
+    expected = criterion(logits, targets)
+    weights = SampleWeights.attach(criterion)
+    weights.per_sample, weights.step = True, lambda loss, reduction: found.append(loss) or loss.mean()
+    torch.testing.assert_close(criterion(logits, targets), expected)
+    assert found[0].shape == (4,)
 
 
 @pytest.mark.parametrize(

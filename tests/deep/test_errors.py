@@ -6,8 +6,9 @@ import torch
 from nets import META, Net, blobs, make_net
 from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset as SkorchDataset
+from skorch.helper import predefined_split
 from torch import nn
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
@@ -101,6 +102,27 @@ def test_iterable_dataset(train_split):
 def test_dataset_class_that_is_iterable():
     with pytest.raises(ValueError, match="map-style"):
         make_net(dataset=lambda X, y: Stream(), train_split=None).fit(X, y)
+
+
+NAMES = np.array(["ash", "elm", "oak"])
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "params"),
+    [
+        ("meta", (X, NAMES[y]), {"meta": SkorchDataset(META[0], NAMES[META[1]])}),
+        ("the validation split", (X, NAMES[y]), {"train_split": predefined_split(SkorchDataset(X, NAMES[y]))}),
+        ("the training split", (SkorchDataset(X, NAMES[y].astype(object)), NAMES[y]), {}),
+    ],
+)
+def test_names_of_classes_in_data_sets(where, given, params):
+    with pytest.raises(ValueError, match=f"data set of {where} has names of classes .*, such as '(ash|elm|oak)'"):
+        make_net(**{"meta": (META[0], NAMES[META[1]]), **params}).fit(*given)
+
+
+def test_no_batches():
+    with pytest.raises(ValueError, match=r"no batches.*drop_last=True"):
+        make_net(iterator_train__drop_last=True, batch_size=1000).fit(X, y)
 
 
 def test_no_labels():
@@ -242,10 +264,23 @@ def test_criterion_that_does_not_obey():
         make_net(criterion=Disobedient).fit(X, y)
 
 
+class Unknown(Dataset):
+    """Nothing in memory to tell it from other data by."""
+
+    def __init__(self, *data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data[0])
+
+    def __getitem__(self, i):
+        return tuple(part[i] for part in self.data)
+
+
 def test_criterion_survives_an_error():
     net = make_net(train_split=None).fit(X, y)
     with pytest.raises(IndexError, match="out of bounds"):
-        net.partial_fit(SkorchDataset(X, np.full_like(y, 7)), None)
+        net.partial_fit(Unknown(X, np.full_like(y, 7)), None)
     assert net.criterion_.reduction == "mean"
     logits, labels = torch.zeros(2, 3), torch.tensor([0, 1])
     assert float(net.criterion_(logits, labels)) == pytest.approx(np.log(3))
@@ -255,7 +290,7 @@ def test_criterion_survives_an_error():
 def test_network_survives_an_error():
     net = make_net(train_split=None).fit(X, y)
     with pytest.raises(RuntimeError):
-        net.partial_fit(SkorchDataset(X[:, :2], y), None)
+        net.partial_fit(Unknown(X[:, :2], y), None)
     net.set_params(warmup_epochs=100).partial_fit(X, y)
     assert np.isfinite(net.history[-1, "train_loss"])
 

@@ -180,6 +180,9 @@ def test_bad_input(sets):
         OTReweighter(OTSampleWeighter(metric="precomputed")).refit(X, y)
     with pytest.raises(ValueError, match="'reg' parameter"):
         OTReweighter(OTSampleWeighter(reg=-1)).refit(X, y)
+    reweighter.refit(X, y, X_meta, y_meta)
+    with pytest.raises(TypeError, match="must be a floating tensor; got ndarray"):
+        reweighter.weigh(sets[0], y)
 
 
 @pytest.mark.parametrize(

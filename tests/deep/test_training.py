@@ -11,11 +11,13 @@ from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Checkpoint, LoadInitState
 from skorch.dataset import Dataset as SkorchDataset
+from skorch.dataset import ValidSplit
 from skorch.helper import SliceDataset, predefined_split
 from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from skotw import OTSampleWeighter
+from skotw._regularization import UNKNOWN_REG
 from skotw.deep import OTReweighting
 
 X, y = blobs()
@@ -64,6 +66,18 @@ def test_datasets(make, meta):
     arrays = make_net(meta=meta, random_state=0, train_split=None).fit(X, y)
     assert torch.equal(state_of(net), state_of(arrays))
     np.testing.assert_array_equal(net.sample_weight_, arrays.sample_weight_)
+
+
+@pytest.mark.parametrize("train_split", [None, ValidSplit(3, stratified=False)])
+def test_rows_of_a_subset_are_counted_in_the_subset(train_split):
+    given = Subset(SkorchDataset(X, y), list(range(100, 130)))
+    net = make_net(train_split=train_split).fit(given, None)
+    if train_split is None:
+        assert net.train_indices_.tolist() == list(range(30))
+    labels = np.array([given[i][1] for i in net.train_indices_])
+    assert len(labels) == len(net.sample_weight_)
+    mass = [net.sample_weight_[labels == c].sum() / len(labels) for c in range(3)]
+    np.testing.assert_allclose(mass, 1 / 3, atol=0.1)
 
 
 @pytest.mark.parametrize("meta", [Records(*META), META, 4])
@@ -123,6 +137,18 @@ def test_labels_of_any_kind():
     assert names.score(X, NAMES[order][y]) == indices.score(X, y)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint16, torch.int32])
+def test_narrow_integers_are_class_indices(dtype):
+    def narrow(labels):
+        return torch.as_tensor(labels, dtype=dtype) if dtype is torch.int32 else labels.astype(dtype)
+
+    weights = []
+    for convert in (np.asarray, narrow):
+        torch.manual_seed(0)
+        weights.append(make_net(meta=(META[0], convert(META[1]))).fit(X, convert(y)).sample_weight_)
+    np.testing.assert_array_equal(*weights)
+
+
 def test_order_of_classes_may_be_given():
     net = make_net(meta=(META[0], NAMES[META[1]]), classes=NAMES, max_epochs=30).fit(X, NAMES[y])
     assert (net.predict_proba(X).argmax(1) == y).mean() > 0.8
@@ -166,6 +192,15 @@ def test_trusted_samples_from_the_training_split():
     np.testing.assert_array_equal(again.criterion_.sample_weights.trusted, trusted)
 
 
+@pytest.mark.parametrize(("meta", "n_trusted", "n_columns"), [(5, 15, 15), (META, 0, len(META[1])), (None, 0, 3)])
+def test_another_meta_set_between_calls(meta, n_trusted, n_columns):
+    net = make_net(meta=4).fit(X, y).set_params(meta=meta).partial_fit(X, y)
+    assert len(net.criterion_.sample_weights.trusted) == n_trusted
+    fitted = net.reweighter_.weighter_
+    assert len(fitted.sample_weight_) == len(net.train_indices_) - n_trusted
+    assert len(fitted.potentials_) == n_columns
+
+
 def test_trusted_samples_in_batches():
     net = make_net(meta=4, random_state=0, refit_every="batch", batch_size=-1, max_epochs=2).fit(X, y)
     trusted, of, w = net.criterion_.sample_weights.trusted.numpy(), y[net.train_indices_], net.sample_weight_
@@ -185,6 +220,15 @@ def test_labels_are_found(make):
     tensors = (torch.as_tensor(X), torch.as_tensor(y)) if make is TensorDataset else (X, y)
     half = Subset(Subset(make(*tensors), range(50, 100)), range(10))
     np.testing.assert_array_equal(labels_of(half), y[50:60])
+
+
+def test_ragged_targets_are_no_labels():
+    from skotw.deep._meta import fingerprint, labels_of
+
+    records = Records(X[:2], y[:2])
+    records.targets = [[1, 2], [3]]
+    assert labels_of(records).tolist() == y[:2].tolist()
+    assert fingerprint(records, None) is None
 
 
 def test_labels_of_torchvision():
@@ -243,14 +287,14 @@ def test_meta_loss_trains_on_the_meta_set():
 def test_schedule():
     net = make_net(warmup_epochs=2, refit_every=3, max_epochs=7).fit(X, y)
     refitted = [epoch for epoch, seconds in enumerate(net.history[:, "refit_dur"], 1) if seconds > 0]
-    assert refitted == [3, 6]
+    assert refitted == [2, 3, 6]  # stage 2 begins with weights, whatever the multiples
     costs = net.history[:, "transport_cost"]
-    assert [epoch for epoch, cost in enumerate(costs, 1) if np.isfinite(cost)] == [3, 6]
+    assert [epoch for epoch, cost in enumerate(costs, 1) if np.isfinite(cost)] == [2, 3, 6]
     sizes, largest = net.history[:, "weight_ess"], net.history[:, "weight_max"]
-    assert sizes[:2] == [108.0] * 2
-    assert sizes[2] < 80
+    assert sizes[0] == 108.0
+    assert max(sizes[1:]) < 80
     assert sizes[2:5] == [sizes[2]] * 3
-    assert largest[:2] == [1.0, 1.0]
+    assert largest[0] == 1.0
     assert largest[-1] == pytest.approx(net.sample_weight_.max())
 
 
@@ -274,6 +318,13 @@ def test_batches_keep_the_regularisation_of_stage_1():
     assert np.isfinite(net.history[1, "transport_cost"])
     net.partial_fit(X, y)
     assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
+
+
+def test_a_batch_of_one_class_does_not_settle_the_regularisation():
+    order = np.argsort(y, kind="stable")
+    net = make_net(weighter=OTSampleWeighter(), warmup_epochs=0, refit_every="batch", train_split=None, batch_size=45)
+    net.set_params(iterator_train__shuffle=False, max_epochs=1).fit(X[order], y[order])  # 45, 45, and 30 and 15
+    assert net.reweighter_.weighter_.reg_ != pytest.approx(UNKNOWN_REG)
 
 
 def test_smoothing_mixes_old_and_new():
@@ -448,6 +499,31 @@ def test_partial_fit_on_other_data_weighs_it_at_once(n_rows):
     np.testing.assert_allclose(mass, 1 / 3, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda X, y: (X, y),
+        lambda X, y: ({"X": X}, y),
+        lambda X, y: (torch.as_tensor(X), torch.as_tensor(y)),
+        lambda X, y: (SkorchDataset(X, y), None),
+        lambda X, y: (Subset(TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), list(range(len(y)))), None),
+    ],
+    ids=["arrays", "dictionary", "tensors", "skorch", "subset"],
+)
+def test_other_rows_with_the_same_labels_are_other_data(make):
+    """As in chunks that are each sorted by class."""
+    labels = np.repeat([0, 1, 2], 20)
+    rng = np.random.default_rng(0)
+    rows, other = (rng.normal(size=(60, 6)) + 2 * np.eye(6)[labels] for _ in range(2))
+    net = make_net(train_split=None, max_epochs=2).fit(*make(rows.astype(np.float32), labels))
+    before = net.sample_weight_
+    net.set_params(max_epochs=1, refit_every=100)
+    net.partial_fit(*make(rows.astype(np.float32), labels))
+    np.testing.assert_array_equal(net.sample_weight_, before)
+    net.partial_fit(*make(other.astype(np.float32), labels))
+    assert not np.allclose(net.sample_weight_, before, rtol=0.1)
+
+
 def test_classes_grow_by_partial_fit():
     net = make_net(train_split=None, warmup_epochs=20, meta=None).partial_fit(X[y < 2], y[y < 2])
     assert net.classes_.tolist() == [0, 1]
@@ -612,6 +688,35 @@ def test_losses_with_more_dimensions():
     net.fit(X, targets)
     mass = [callback.sample_weight_[y == c].mean() for c in range(3)]
     assert mass[2] > 2 * mass[0]
+
+
+@pytest.mark.parametrize("params", [{"refit_every": 1}, {"refit_every": "batch"}, {"meta_loss_weight": 1.0}])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_binary_labels_in_a_column(params, drawn):
+    """As BCEWithLogitsLoss wants them; the suite turns warnings into errors."""
+
+    class One(Net):
+        def forward(self, X):
+            return super().forward(X)[:, :1]
+
+    labels, trusted = (part[:, None].astype(np.float32) for part in (y > 0, META[1] > 0))
+    callback = OTReweighting(4 if drawn else (META[0], trusted), "head", warmup_epochs=1, **params)
+    NeuralNet(One, criterion=nn.BCEWithLogitsLoss, callbacks=[callback], max_epochs=3, verbose=0, train_split=None).fit(
+        X, labels
+    )
+    w = callback.sample_weight_
+    np.testing.assert_allclose([w[y == 0].sum(), w[y > 0].sum()], len(y) / 2, rtol=0.2)
+
+
+def test_meta_loss_of_several_labels():
+    """Every combination is equally likely."""
+    from skotw.deep._meta import balanced_batches
+
+    labels = np.repeat([[0, 1], [1, 0], [1, 1]], [100, 15, 5], axis=0)
+    dataset = TensorDataset(torch.arange(120), torch.as_tensor(labels))
+    batches = balanced_batches(dataset, labels, 30)
+    drawn = torch.cat([next(batches)[1] for _ in range(40)]).numpy()
+    np.testing.assert_allclose(np.bincount(drawn @ [1, 2]) / len(drawn), [0, 1 / 3, 1 / 3, 1 / 3], atol=0.06)
 
 
 def test_regression():
