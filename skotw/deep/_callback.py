@@ -463,7 +463,11 @@ class OTReweighting(Callback):
         if run.distributed:  # a sample that several processes met counts once
             counts = all_reduce(np.bincount(ids, minlength=run.n_train))
             shares = 1.0 / counts[ids]
-        weight = self._weights_of(features, labels, meta, distributed=run.distributed, sample_weight=shares)
+        # all of one class, as a chunk of partial_fit may be: weights within it, as for a mini-batch
+        one_class = not run.distributed and labels.ndim == 1 and len(torch.unique(labels)) == 1 and len(meta) > 0
+        weight = self._weights_of(
+            features, labels, meta, distributed=run.distributed, sample_weight=shares, mini_batch=one_class
+        )
         trusted = run.weights.trusted.cpu()
         theirs = _class_means(weight, labels, meta[1], shares) if len(trusted) else None
         if run.distributed:
@@ -471,9 +475,10 @@ class OTReweighting(Callback):
             ids = torch.as_tensor(np.flatnonzero(counts))
             weight = torch.as_tensor(everything, device=weight.device)[ids]
         self._update(ids, weight, trusted, theirs)
-        run.costs.append(self.reweighter_.weighter_.objective_)
         self._publish()
-        self._warn_of_collapse(labels)
+        if len(weight) > 1:  # else there was nothing to solve
+            run.costs.append(self.reweighter_.weighter_.objective_)
+            self._warn_of_collapse(labels)
         run.refit_seconds += time.perf_counter() - start
 
     def _refit_batch(self, ids, features, labels):

@@ -779,3 +779,14 @@ def test_a_sample_drawn_several_times_counts_once():
     assert ids.tolist() == [1, 3]
     assert features.tolist() == [[1.0], [2.0]]
     assert labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("n_rows", [2, 20])
+def test_a_chunk_of_one_class_is_weighed_within_it(n_rows):
+    net = make_net(train_split=None).fit(X, y)
+    rows = np.flatnonzero(y == 1)[:n_rows]
+    net.partial_fit(X[rows], y[rows])
+    w = net.sample_weight_
+    assert w.shape == (n_rows,)
+    np.testing.assert_allclose(w.mean(), 1.0, rtol=1e-5)
+    assert w.std() > 0.001
