@@ -7,7 +7,7 @@
 #     make test PYTHON=python3.13 EXTRAS=dev,plot
 
 PYTHON ?= python3
-EXTRAS ?= dev,plot,deep,interop
+EXTRAS ?= dev,plot,deep,distributed,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
 
