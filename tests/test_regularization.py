@@ -8,7 +8,7 @@ from sklearn import config_context
 from sklearn.datasets import make_blobs
 
 from skotw import OTSampleWeighter
-from skotw._regularization import CANDIDATES, UNKNOWN_REG
+from skotw._regularization import CANDIDATES, UNKNOWN_REG, choose_reg
 from skotw._transport._blocks import Compute, Partition
 from skotw._transport._cost import FunctionCost
 from skotw._transport._problem import Problem
@@ -198,3 +198,22 @@ def test_of_more_classes_than_are_asked_some_of_all_are():
     asked = codes[_choose_evenly(None, codes, 64)]
     assert len(asked) == 64
     assert np.diff(np.r_[asked, 300]).max() <= 6
+
+
+@pytest.mark.parametrize("information", [0.0, 0.3, 1.0])
+def test_the_choice_goes_back_by_what_labels_are_worth(information):
+    codes, n_candidates = np.repeat([0, 1], [3, 9]), len(CANDIDATES)
+    # as the votes of a class weigh alike, the third candidate wins by (1 + 0) / 2, and the number of samples is sharp
+    votes = np.zeros((n_candidates, 12))
+    votes[2, :3] = 1.0
+    share = np.ones(n_candidates)
+    share[2] = np.exp(12 * 0.5)
+    best = np.average(np.log(CANDIDATES), weights=share)
+    expected = np.exp((1 - information) * best + information * np.log(CANDIDATES[0]))
+    assert_allclose(choose_reg(votes, codes, information), expected, rtol=1e-12)
+
+
+def test_candidates_that_underflow_have_no_share():
+    votes = np.full((len(CANDIDATES), 4), 0.5)
+    votes[2:] = np.nan
+    assert_allclose(choose_reg(votes, np.array([0, 0, 1, 1]), 0.0), np.sqrt(CANDIDATES[0] * CANDIDATES[1]), rtol=1e-12)
