@@ -7,6 +7,10 @@ machine alone: beside other work the fit's OpenMP threads mostly wait for each o
 times over.
 
     python benchmarks/weighting_overhead.py
+    python benchmarks/weighting_overhead.py --flip 0.2
+
+Where the labels are found to be right, as these are, ``reg="auto"`` has no need of its votes. ``--flip`` has a share of
+the labels flipped, so that it takes them.
 """
 
 import argparse
@@ -17,17 +21,18 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from skotw import OTSampleWeighter
+from skotw.datasets import flip_labels
 
 LIMIT = 0.05
 
 
-def draw(n_rows, n_meta, n_classes):
-    """Training and trusted rows."""
+def draw(n_rows, n_meta, n_classes, rate=0.0):
+    """Training rows, ``rate`` of whose labels are wrong, and trusted rows."""
     X, y = make_classification(
         n_rows + n_meta, 50, n_informative=20, n_classes=n_classes, n_clusters_per_class=2, random_state=0
     )
     X = X.astype(np.float32)
-    return X[n_meta:], y[n_meta:], X[:n_meta], y[:n_meta]
+    return X[n_meta:], flip_labels(y[n_meta:], rate, random_state=0), X[:n_meta], y[:n_meta]
 
 
 def median_times(runs, repeats):
@@ -44,6 +49,7 @@ def median_times(runs, repeats):
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="rounds of which the median is taken")
+    parser.add_argument("--flip", type=float, default=0.0, help="share of wrong training labels")
     parser.add_argument("--quick", action="store_true", help="few rows and iterations: shows that it runs")
     return parser.parse_args(argv)
 
@@ -55,7 +61,7 @@ def main(argv=None):
     ratios = {}
     print("classes  early stopping  weights ms    fit ms   ratio")
     for n_classes in (2, 10):
-        X, y, X_meta, y_meta = draw(n_rows, n_meta, n_classes)
+        X, y, X_meta, y_meta = draw(n_rows, n_meta, n_classes, args.flip)
         for stopping in (False, True):
             classifier = HistGradientBoostingClassifier(max_iter=max_iter, early_stopping=stopping)
             runs = {
