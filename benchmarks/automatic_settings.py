@@ -5,8 +5,8 @@
 
 Data: a folder ``keel`` of ``.npz`` files with ``X`` and binary ``y`` (or SKOTW_DATA in place of --data). The sets are
 taken in alphabetical order: the first, third, ... were looked at while the rules were made, the others only
-to confirm them, under an earlier rule for ``reg`` as well as under this one. The bandwidth of the kernel, 0.1, is older,
-and some of the others may be among the sets on which it was chosen.
+to confirm them, under an earlier rule for ``reg`` as well as under this one. The bandwidth of the kernel, 0.1, is
+older, and some of the others may be among the sets on which it was chosen.
 
 Protocol: a stratified half is the test set. Of the rest ten rows per class are trusted (half of the rarest class where
 it has fewer than 20; sets with fewer than 6 are left out), up to 700 train, and 0, 15 or 30 % of the training labels
