@@ -8,7 +8,9 @@ from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
 from ._compat import get_namespace
+from ._compute import compute_of
 from ._transport._blocks import one_blas_thread
+from ._transport.standardise import Standardise
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
@@ -22,13 +24,16 @@ class ScaleEmbedding(BaseEstimator):
     one indicator per category, with none for a category that ``fit`` has not seen.
     """
 
+    def __init__(self, n_jobs=None):
+        self.n_jobs = n_jobs
+
     def fit(self, X, y=None, sample_weight=None):
         self.is_frame_ = is_frame(X)
-        with one_blas_thread():
-            if self.is_frame_:
+        if self.is_frame_:
+            with one_blas_thread():
                 self._fit_frame(X, sample_weight)
-            elif not sparse.issparse(X):
-                self.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
+        elif not sparse.issparse(X):
+            self.scaler_ = Standardise.fit(X, sample_weight, compute_of(self.n_jobs))
         return self
 
     def _fit_frame(self, X, sample_weight):
@@ -51,7 +56,7 @@ class ScaleEmbedding(BaseEstimator):
 
     def transform(self, X):
         if not self.is_frame_:
-            return X if sparse.issparse(X) else self.scaler_.transform(X)
+            return X if sparse.issparse(X) else self.scaler_.transform(X, compute_of(self.n_jobs))
         if not is_frame(X):
             raise ValueError(
                 "The training rows are a data frame and these rows are not. Pass them as a frame with "
@@ -115,11 +120,11 @@ def numeric_columns(X, X_meta):
             yield pair
 
 
-def fit_embedding(embedding, X, y, sample_weight, random_state):
+def fit_embedding(embedding, X, y, sample_weight, random_state, n_jobs=None):
     """Fitted transformer for the ``embedding`` parameter, or None to take rows as they are."""
     if embedding is None:
         return None
-    transformer = ScaleEmbedding() if isinstance(embedding, str) else clone(embedding)
+    transformer = ScaleEmbedding(n_jobs) if isinstance(embedding, str) else clone(embedding)
     if random_state is not None:
         _seed(transformer, random_state)
     weights = {}

@@ -8,17 +8,16 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy import sparse
-from sklearn import get_config
 from sklearn.exceptions import ConvergenceWarning
 
+from ._compute import compute_of
 from ._regularization import CANDIDATES, UNKNOWN_REG, choose_reg
 from ._reliability import LabelReliability, ReliabilityMeter
 from ._target import Target
 from ._transport import exact, gradient, relaxed
 from ._transport._arrays import dtype_of, empty, like, like_rows, namespace, take, to_numpy
-from ._transport._blocks import Compute, Partition, blas_threads, for_blocks, one_blas_thread, rows_per_block
+from ._transport._blocks import Partition, for_blocks, one_blas_thread, rows_per_block
 from ._transport._cost import LOG2E, SumCost, constant_cost
 from ._transport._problem import Problem
 from ._transport.leave_one_out import own_class_votes
@@ -98,10 +97,11 @@ class TransportModel:
     def __init__(self, settings, rows, meta, target, *, stream=False):
         self.settings = settings
         origin = Meta(rows.Z, target, rows.weight) if meta is None else meta
-        self.metric = FeatureMetric.of(settings["metric"], rows.Z, rows.weight, origin.Z)
         columns = origin
-        if meta is None or settings["n_prototypes"] is not None:
-            columns = _prototypes(origin, settings["n_prototypes"] or 1)
+        with one_blas_thread():
+            self.metric = FeatureMetric.of(settings["metric"], rows.Z, rows.weight, origin.Z)
+            if meta is None or settings["n_prototypes"] is not None:
+                columns = _prototypes(origin, settings["n_prototypes"] or 1)
         order = np.argsort(columns.target.meta_codes, kind="stable")
         if settings["metric"] == "precomputed":
             columns = replace(columns, Z=np.arange(len(order)))
@@ -183,7 +183,7 @@ class TransportModel:
         cost = self._cost(ordered, everything)
         no_mass, no_ratio = np.ones(len(everything)), np.zeros(self.target.n_groups)
         problem = self._problem(self.columns.target, no_mass, no_ratio, self.reg)
-        partition = self._partition(ordered.counts, cost, tiled=True)
+        partition = self._partition(ordered.counts, cost, tiled=False)
         chunk = exact.log_normalisers(cost, ordered.weight / unit, problem, partition, self.compute)
         self.log_normalisers = np.logaddexp(self.log_normalisers, self._join(chunk + np.log(unit)))
         self.group_weight = self.group_weight + self._sum_by_group(rows)
@@ -241,10 +241,7 @@ class TransportModel:
     @property
     def compute(self):
         """Threads and memory as they are set now."""
-        memory = int(get_config()["working_memory"] * 2**20)
-        n_jobs = self.settings["n_jobs"]
-        n_threads = blas_threads() if n_jobs is None else effective_n_jobs(n_jobs)
-        return Compute(n_threads, min(2**20, memory), memory)
+        return compute_of(self.settings["n_jobs"])
 
     # ---- sums over rows, which are all here
 

@@ -546,7 +546,7 @@ class OTSampleWeighter(BaseEstimator):
         return validate_data(self, X, reset=reset, **checks)
 
     def _fit_embedding(self, X, y, sample_weight):
-        return fit_embedding(self.embedding, X, y, sample_weight, self.random_state)
+        return fit_embedding(self.embedding, X, y, sample_weight, self.random_state, self.n_jobs)
 
     def _new_model(self, rows, meta, target, stream):
         return TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)

@@ -62,7 +62,7 @@ def effective_sample_size(w):
     """
     w = check_weights(to_numpy(w), "w")
     w = w / w.max()  # so that the squares neither overflow nor underflow
-    return float(w.sum() ** 2 / (w @ w))
+    return float(w.sum() ** 2 / np.square(w).sum())
 
 
 def class_weight_mass(w, y):

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from array_api_compat import is_numpy_namespace
@@ -20,10 +20,6 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
-
-# Blocks whose results are added up before they leave a thread. Fixed, so that the order of every sum,
-# hence every bit of the result, is the same for any number of threads.
-BLOCKS_PER_TASK = 8
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Compute:
     """
 
     n_threads: int = 1
-    block_bytes: int = 2**20
+    block_bytes: int = 2**21
     cache_bytes: int = 2**30
 
 
@@ -64,10 +60,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Partition:
-    """N rows, sorted by group, cut into blocks that each lie inside one group."""
+    """N rows, sorted by group, cut into blocks of at most ``block_rows`` that each lie inside one group."""
 
     n_rows: int
     n_groups: int
+    block_rows: int
     blocks: tuple[Block, ...]
 
     @classmethod
@@ -80,7 +77,7 @@ class Partition:
             starts = range(first, last, rows_per_block)
             blocks.extend(Block(group, i, min(i + rows_per_block, last)) for i in starts)
             first = last
-        return cls(first, len(counts), tuple(blocks))
+        return cls(first, len(counts), rows_per_block, tuple(blocks))
 
     @property
     def codes(self) -> NDArray[np.intp]:
@@ -123,50 +120,76 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def map_blocks(
+def for_blocks(
     function: Callable[[Block, dict[str, Any]], T],
     partition: Partition,
     compute: Compute,
     xp: Any,
-) -> Iterator[tuple[Block, T]]:
-    """Run ``function(block, work)`` on every block; yield ``(block, result)`` in the blocks' order.
+    consume: Callable[[Block, T], object] | None = None,
+) -> None:
+    """Run ``function(block, work)`` on every block, and ``consume(block, result)`` in the blocks' order.
 
-    ``work`` is a dictionary of scratch buffers that no other thread touches meanwhile.
+    ``work`` is a dictionary of scratch buffers that no other thread touches meanwhile. The order in which results are
+    consumed, hence every bit of a sum over blocks, is the same for any number of threads; no two are consumed at once.
     """
-    blocks = partition.blocks
-    tasks = [blocks[i : i + BLOCKS_PER_TASK] for i in range(0, len(blocks), BLOCKS_PER_TASK)]
     ours = is_numpy_namespace(xp)
-    n_threads = min(compute.n_threads, len(tasks)) if ours else 1
-    scratch: SimpleQueue[dict[str, Any]] = SimpleQueue()
-    for _ in range(max(1, n_threads)):
-        scratch.put({})
-
-    def run(task: Sequence[Block]) -> list[tuple[Block, T]]:
-        work = scratch.get()
-        try:
-            return [(block, function(block, work)) for block in task]
-        finally:
-            scratch.put(work)
-
+    # a thread is worth its start from about one full block on
+    n_threads = min(compute.n_threads, sum(b.n_rows for b in partition.blocks) // partition.block_rows) if ours else 1
+    queue = _Queue(function, partition.blocks, consume)
     with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
-            for task in tasks:
-                yield from run(task)
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                for results in pool.map(run, tasks):
-                    yield from results
+            queue.work()
+            return
+        # this thread works as well: waiting for others, it would be woken for each block
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = [pool.submit(queue.work) for _ in range(n_threads - 1)]
+            queue.work()
+        for other in others:
+            other.result()
 
 
-def for_blocks(
-    function: Callable[[Block, dict[str, Any]], Any],
-    partition: Partition,
-    compute: Compute,
-    xp: Any,
-) -> None:
-    """Run ``function`` on every block for what it writes."""
-    for _ in map_blocks(function, partition, compute, xp):
-        pass
+class _Queue(Generic[T]):
+    """Blocks that threads take one by one, and results that wait for those before them."""
+
+    def __init__(
+        self,
+        function: Callable[[Block, dict[str, Any]], T],
+        blocks: Sequence[Block],
+        consume: Callable[[Block, T], object] | None,
+    ) -> None:
+        self.function, self.blocks, self.consume = function, blocks, consume
+        self.errors = np.geterr()  # of the thread that calls; others start with the default
+        self.lock = Lock()
+        self.taken = self.consumed = 0
+        self.results: dict[int, T] = {}
+
+    def work(self) -> None:
+        """Until no block is left; after an error in any thread none is."""
+        scratch: dict[str, Any] = {}
+        try:
+            with np.errstate(**self.errors):
+                while (index := self._take()) is not None:
+                    self._put(index, self.function(self.blocks[index], scratch))
+        except BaseException:
+            with self.lock:
+                self.taken = len(self.blocks)
+            raise
+
+    def _take(self) -> int | None:
+        with self.lock:
+            if self.taken == len(self.blocks):
+                return None
+            self.taken += 1
+            return self.taken - 1
+
+    def _put(self, index: int, result: T) -> None:
+        if self.consume is None:
+            return
+        with self.lock:
+            self.results[index] = result
+            while self.consumed in self.results:
+                self.consume(self.blocks[self.consumed], self.results.pop(self.consumed))
+                self.consumed += 1
 
 
 def sum_blocks(
@@ -178,6 +201,9 @@ def sum_blocks(
     combine: Callable[..., Any] = np.add,
 ) -> NDArray[np.float64]:
     """Combine the blocks' arrays into ``out[group]`` in float64, in the same order for any thread count."""
-    for block, value in map_blocks(function, partition, compute, xp):
+
+    def add(block: Block, value: Any) -> None:
         combine(out[block.group], value, out=out[block.group])
+
+    for_blocks(function, partition, compute, xp, add)
     return out

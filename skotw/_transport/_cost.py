@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skotw._transport._arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks, rows_per_block, sum_blocks
+from skotw._transport._blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
 
 LOG2E = math.log2(math.e)
-CHEAP_FEATURES = 128  # a GEMM over this many costs less than fresh memory for its result
 
 
 class Kernel(Protocol):
@@ -55,8 +54,8 @@ class Cost(Protocol):
         ...
 
     @property
-    def cheap(self) -> bool:
-        """Whether a block is quicker to evaluate twice than to keep in memory."""
+    def work(self) -> float:
+        """What an entry costs, in multiplications of a matrix product."""
         ...
 
     def kernel(self, rate: float) -> Kernel:
@@ -87,8 +86,8 @@ class InnerProductCost:
         return np.empty(0, dtype=self.rows.dtype) if sparse.issparse(self.rows) else self.rows
 
     @property
-    def cheap(self) -> bool:
-        return not sparse.issparse(self.rows) and int(self.rows.shape[1]) <= CHEAP_FEATURES
+    def work(self) -> float:
+        return math.inf if sparse.issparse(self.rows) else float(self.rows.shape[1])
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
@@ -306,8 +305,8 @@ class EuclideanCost:
         return self.squared.reference
 
     @property
-    def cheap(self) -> bool:
-        return False
+    def work(self) -> float:
+        return math.inf
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Root of the mean squared cost: closed form, and no less than the mean."""
@@ -357,7 +356,7 @@ class FunctionCost:
     shape: tuple[int, int]
     function: Callable[[int, int], Any]
     reference: Any
-    cheap: bool = False
+    work: float = math.inf
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """One pass over the blocks."""
@@ -371,7 +370,7 @@ class FunctionCost:
             L = kernel.block(block, slice(None), work)
             return -float(p[block.rows] @ to_numpy(xp.matmul(L, mass)).astype(np.float64))
 
-        return float(sum(value for _, value in map_blocks(block_mean, partition, compute, xp)))
+        return float(sum_blocks(block_mean, partition, compute, xp, np.zeros((1, 1)))[0, 0])
 
     def kernel(self, rate: float) -> Kernel:
         return _FunctionKernel(self, rate * LOG2E)
@@ -411,8 +410,8 @@ class SumCost:
         return self.first.reference
 
     @property
-    def cheap(self) -> bool:
-        return False
+    def work(self) -> float:
+        return math.inf
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         first = self.first.mean(p, b, compute)
@@ -443,4 +442,4 @@ def constant_cost(n_rows: int, n_columns: int, X: Any) -> FunctionCost:
     def function(start: int, stop: int) -> Any:
         return namespace(zero).broadcast_to(zero, (stop - start, n_columns))
 
-    return FunctionCost((n_rows, n_columns), function, zero, cheap=True)
+    return FunctionCost((n_rows, n_columns), function, zero, work=0.0)

@@ -25,9 +25,10 @@ from skotw._transport._blocks import Block, Compute, Partition, for_blocks, sum_
 from skotw._transport._cost import LOG2E, Cost, Kernel
 from skotw._transport._problem import Problem, TransportResult
 
-TILE_COLUMNS = 128  # narrower tiles read the rows more often than they need be
-LEAST_COLUMNS = 96  # below, evaluating twice is quicker
-TILE_BYTES = 2**26  # wider ones pay for fresh memory
+TILE_COLUMNS = 128  # wider tiles gain next to nothing
+LEAST_COLUMNS = 80  # narrower ones read the rows too often
+TILE_BYTES = 80 * 2**20  # unless an entry is dear: fresh memory takes time, too
+CHEAP, DEAR = 32, 128  # work of an entry: up to the one it is evaluated twice, above the other it is dear
 
 
 @dataclass(eq=False)
@@ -131,23 +132,22 @@ class _Tile:
 
 def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
     """Columns whose kernel is held at a time; 0 to hold none, as it is cheap or the budget too small."""
-    if cost.cheap:
+    if cost.work <= CHEAP:
         return 0
     bytes_per_column = max(1, cost.shape[0] * dtype_of(cost.reference).itemsize)
-    width = max(TILE_COLUMNS, TILE_BYTES // bytes_per_column)
-    width = min(n_columns, width, compute.cache_bytes // bytes_per_column)
+    memory = compute.cache_bytes if cost.work > DEAR else min(compute.cache_bytes, TILE_BYTES)
+    width = min(n_columns, TILE_COLUMNS, memory // bytes_per_column)
     if width < min(n_columns, LEAST_COLUMNS):
         return 0
     n_tiles = -(-n_columns // width)
     return -(-n_columns // n_tiles)
 
 
-def _tiles(cost: Cost, a: NDArray[Any], rate: float, columns: slice, compute: Compute) -> Iterator[_Tile]:
-    """Tiles of the columns, whose kernels share one piece of memory."""
+def _tiles(cost: Cost, a: NDArray[Any], rate: float, columns: slice, width: int) -> Iterator[_Tile]:
+    """Tiles of the columns, whose kernels share one piece of memory; for ``width`` 0 one tile that holds none."""
     kernel = cost.kernel(rate)
     weights = None if np.all(a == 1.0) else like(a, cost.reference)
     n_columns = columns.stop - columns.start
-    width = tile_width(cost, n_columns, compute)
     storage = empty((cost.shape[0] * width,), cost.reference) if width else None
     width = width or n_columns
     for start in range(columns.start, columns.stop, width):
@@ -161,7 +161,7 @@ def log_normalisers(
     """A_gj of :meth:`Problem.free_potentials`, (G, M): all that one chunk of a stream adds to the model."""
     out = np.full((partition.n_groups, cost.shape[1]), -np.inf)
     for blocks, columns in problem.components(partition):
-        for tile in _tiles(cost, a, problem.rate, columns, compute):
+        for tile in _tiles(cost, a, problem.rate, columns, width=0):
             tile.normalise(blocks, compute)
             groups = sorted({block.group for block in blocks.blocks})
             out[groups, tile.columns] = tile.log[groups]
@@ -190,7 +190,8 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     normalisers = np.full((partition.n_groups, M), -np.inf)
     for blocks, columns in problem.components(partition):
         groups = sorted({block.group for block in blocks.blocks})
-        for tile in _tiles(cost, a, problem.rate, columns, compute):
+        width = tile_width(cost, columns.stop - columns.start, compute)
+        for tile in _tiles(cost, a, problem.rate, columns, width):
             tile.normalise(blocks, compute)
             part = problem.of_columns(tile.columns)
             normalisers[groups, tile.columns] = tile.log[groups]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from skotw._transport import exact
 from skotw._transport._arrays import dtype_of, empty, like, namespace, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks, map_blocks
+from skotw._transport._blocks import Block, Compute, Partition, for_blocks
 from skotw._transport._cost import LOG2E, Cost, Kernel
 from skotw._transport._problem import Problem, TransportResult
 
@@ -195,7 +195,11 @@ def _iteration(
         return sums, top
 
     log2_columns = np.full(rows.n_columns, -np.inf)
-    with np.errstate(divide="ignore"):
-        for _, (sums, top) in map_blocks(block_step, partition, compute, xp):
+
+    def add(block: Block, step: tuple[NDArray[np.float64], float]) -> None:
+        sums, top = step
+        with np.errstate(divide="ignore"):
             np.logaddexp2(log2_columns, np.log2(sums) + top, out=log2_columns)
+
+    for_blocks(block_step, partition, compute, xp, add)
     return log2_columns / LOG2E, log_ratio

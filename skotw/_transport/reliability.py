@@ -22,12 +22,15 @@ streams and clusters.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_numpy_namespace
 from numpy.typing import NDArray
+from scipy import sparse
 
-from skotw._transport._arrays import like, namespace, on_device, to_numpy
+from skotw._transport._arrays import like, namespace, on_device, scratch, to_numpy
 from skotw._transport._blocks import Block, Compute, Partition, sum_blocks
 from skotw._transport._cost import Cost
 
@@ -59,33 +62,60 @@ def kernel_histograms(
     xp = namespace(cost.reference)
     n_queries = cost.shape[1]
     kernel = cost.kernel(1.0 / (scale * BANDWIDTH))
-    offsets = xp.asarray(np.arange(n_queries) * N_BINS, **on_device(cost.reference))
-    weights = None if np.all(a == 1.0) else like(a, cost.reference)
-    size = n_queries * N_BINS
+    weights = like(a, cost.reference)
+    histograms = _histograms if is_numpy_namespace(xp) else _histograms_elsewhere
 
     def block_histograms(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
         position = kernel.block(block, slice(None), work)
         position -= kernel.constant
         position *= -float(BINS_PER_OCTAVE)
-        position = xp.clip(position, 0.0, N_BINS - 1 - 1e-3)
-        lower = xp.astype(position, xp.int64)
-        position -= xp.astype(lower, position.dtype)  # the part that goes to the next bin
-        lower += offsets[None, :]
-        lower = xp.reshape(lower, (-1,))
-        if weights is None:
-            counts = xp.bincount(lower, minlength=size)
-        else:
-            row = weights[block.rows][:, None]
-            counts = xp.bincount(lower, weights=xp.reshape(xp.broadcast_to(row, position.shape), (-1,)), minlength=size)
-            position *= row
-        upper = xp.bincount(lower, weights=xp.reshape(position, (-1,)), minlength=size)
-        total, moved = (to_numpy(x).astype(np.float64) for x in (counts, upper))
-        total -= moved
-        total[1:] += moved[:-1]
-        return total.reshape(n_queries, N_BINS)
+        return histograms(position, weights[block.rows], work)
 
     shape = (partition.n_groups, n_queries, N_BINS)
     return sum_blocks(block_histograms, partition, compute, xp, np.zeros(shape))
+
+
+def _histograms(position: NDArray[Any], weight: NDArray[Any], work: dict[str, Any]) -> NDArray[np.float64]:
+    """Linear binning as products: the matrix of bins by rows has one entry for each query of a row.
+
+    Every array of the size of the block lies in scratch memory, in one piece: fresh or strided memory would take longer
+    than the sums.
+    """
+    shape = n_rows, n_queries = position.shape
+    whole, ones = (scratch(work, name, shape, position) for name in ("whole", "ones"))
+    lower, offset = (scratch(work, name, shape, np.empty(0, dtype=np.int32)) for name in ("lower", "offset"))
+    if work.get("filled", 0) < n_rows:
+        ones[...] = 1.0
+        offset[...] = np.arange(0, n_queries * N_BINS, N_BINS)
+        work["filled"] = n_rows
+    np.clip(position, 0.0, N_BINS - 1 - 1e-3, out=position)
+    np.floor(position, out=whole)
+    np.copyto(lower, whole, casting="unsafe")
+    lower += offset
+    moves = np.subtract(position, whole, out=position)  # the part that goes to the next bin
+    first = np.arange(0, lower.size + 1, n_queries, dtype=np.int32)
+    total, moved = (
+        np.asarray(
+            sparse.csc_array((share.reshape(-1), lower.reshape(-1), first), shape=(n_queries * N_BINS, n_rows)) @ weight
+        ).astype(np.float64)
+        for share in (ones, moves)
+    )
+    total -= moved
+    total[1:] += moved[:-1]
+    return total.reshape(n_queries, N_BINS)
+
+
+def _histograms_elsewhere(position: Any, weight: Any, work: dict[str, Any]) -> NDArray[Any]:
+    """The same on another library's arrays, which have no such product."""
+    xp = namespace(position)
+    n_queries = int(position.shape[1])
+    position = xp.clip(position, 0.0, N_BINS - 1 - 1e-3)
+    lower = xp.astype(position, xp.int64)
+    moves = position - xp.astype(lower, position.dtype)
+    lower += xp.asarray(np.arange(0, n_queries * N_BINS, N_BINS), **on_device(position))[None, :]
+    index = xp.concat([xp.reshape(lower, (-1,)), xp.reshape(lower + 1, (-1,))])
+    mass = xp.concat([xp.reshape(weight[:, None] * part, (-1,)) for part in (1.0 - moves, moves)])
+    return to_numpy(xp.bincount(index, weights=mass, minlength=n_queries * N_BINS)).reshape(n_queries, N_BINS)
 
 
 def expected_shares(histograms: NDArray[np.float64], query_group: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -102,13 +132,21 @@ def expected_shares(histograms: NDArray[np.float64], query_group: NDArray[np.int
     ndarray of shape (Q,)
         The expectation over the rows, and over the other groups alike.
     """
-    k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
-    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7, from where t S is that small
-    t = np.exp2(np.arange(-24.0, OCTAVES + 8.0, 0.5))
-    decay = np.exp(-np.outer(k, t))
+    decay, slope_decay = _laplace_tables()
     shares = histograms / histograms.sum(axis=2, keepdims=True)
     own = shares[query_group, np.arange(len(query_group))]
     others = (shares.sum(axis=0) - own) / (len(shares) - 1)
     transform = others @ decay  # E exp(-t O), (Q, T)
-    slope = own @ (k[:, None] * decay)  # E S exp(-t S)
-    return np.asarray((slope * transform * t).sum(axis=1) * (0.5 * np.log(2.0)))
+    slope = own @ slope_decay  # t E S exp(-t S)
+    return np.asarray((slope * transform).sum(axis=1) * (0.5 * np.log(2.0)))
+
+
+@lru_cache(maxsize=1)
+def _laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(-t k) and t k exp(-t k) for the kernel k of each bin and the nodes t of the integral, (N_BINS, T)."""
+    k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
+    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7, from where t S is that small
+    t = np.exp2(np.arange(-24.0, OCTAVES + 8.0, 0.5))
+    tk = np.outer(k, t)
+    decay = np.exp(-tk)
+    return decay, tk * decay

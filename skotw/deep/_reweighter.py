@@ -1,15 +1,17 @@
 """OTReweighter: weights from the features of a network, for training loops of any kind."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
+from skotw._compute import compute_of
 from skotw._embedding import embed, fit_embedding
 from skotw._model import TransportModel
-from skotw._transport._arrays import like, like_rows, to_numpy
+from skotw._transport._arrays import like_rows, to_numpy
+from skotw._transport.standardise import Standardise
 from skotw._weighter import OTSampleWeighter, _can_stream
 from skotw.costs import GEMM_METRICS
 
@@ -18,7 +20,6 @@ from ._processes import SharedModel, all_reduce
 __all__ = ["DEFAULT_REG", "OTReweighter"]
 
 DEFAULT_REG = 0.05
-_ROWS_PER_BLOCK = 2**16
 
 
 class OTReweighter:
@@ -259,13 +260,14 @@ class _FeatureWeighter(OTSampleWeighter):
         if self.embedding is None:
             return None
         if isinstance(self.embedding, str):
-            return _Standardise.fit(X, sample_weight, all_reduce if self._shared else np.asarray)
+            total = all_reduce if self._shared else np.asarray
+            return Standardise.fit(X, sample_weight, compute_of(self.n_jobs), total)
         return fit_embedding(self.embedding, _host(X), y, sample_weight, self.random_state)
 
     def _embed(self, X, name):
         ours = self.embedding is None or isinstance(self.embedding, str)
         if ours:
-            Z = X if self.embedding_ is None else self.embedding_.transform(X)
+            Z = X if self.embedding_ is None else self.embedding_.transform(X, compute_of(self.n_jobs))
             if not bool(torch.isfinite(Z).all()):
                 raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
         else:
@@ -291,34 +293,3 @@ class _BatchModel(TransportModel):
 
 def _host_rows(Z):
     return Z if issparse(Z) else to_numpy(Z)
-
-
-@dataclass(frozen=True, eq=False)
-class _Standardise:
-    """What ``embedding="scale"`` does to arrays, for tensors on any device.
-
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (n_features,)
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def fit(cls, X, sample_weight, all_sum):
-        """Weighted moments in float64, block by block; ``all_sum`` adds up what several processes have."""
-        ones = torch.ones(len(X), dtype=torch.float64, device=X.device)
-        a = ones if sample_weight is None else torch.as_tensor(sample_weight, device=X.device)
-        parts = list(zip(a.split(_ROWS_PER_BLOCK), X.split(_ROWS_PER_BLOCK), strict=True))
-        total = float(all_sum(to_numpy(a.sum())))
-        mean = all_sum(to_numpy(sum(w @ rows.double() for w, rows in parts))) / total
-        center = like(mean, ones)
-        variance = all_sum(to_numpy(sum(w @ (rows.double() - center).square() for w, rows in parts))) / total
-        # a constant column, as of a dead unit, keeps its scale, by StandardScaler's own bound on rounding
-        eps = np.finfo(np.float64).eps
-        constant = variance <= total * eps * variance + (total * mean * eps) ** 2
-        return cls(mean, np.where(constant, 1.0, np.sqrt(variance)))
-
-    def transform(self, X):
-        return (X - like(self.mean, X)) / like(self.scale, X)
