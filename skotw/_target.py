@@ -189,14 +189,14 @@ def _codes(y, labels, name):
             f"{name} and y_meta cannot be compared: {named(np.unique(y)[:3])} against "
             f"{named(labels[:3])}. Give both the same type of label."
         )
-    found = np.unique(y)
-    unknown = found[~np.isin(found, labels)]
-    if len(unknown):
+    codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
+    unknown = labels[codes] != y
+    if unknown.any():
         raise ValueError(
-            f"{name} has classes that the meta set lacks: {named(unknown)}. Add trusted examples of them "
+            f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
             "to X_meta and y_meta, or leave these rows out."
         )
-    return np.searchsorted(labels, y).astype(np.intp)
+    return codes
 
 
 def _column_codes(y, categories, name):

@@ -485,7 +485,7 @@ class OTSampleWeighter(BaseEstimator):
             target = Target.of(y_meta, len(meta_weight), self.target_type, by_cell)
             meta = Meta(Z_meta, target, meta_weight)
         codes, values = target.encode(y, len(weight), "y")
-        n_classes = target.n_groups if stream else len(np.unique(codes))
+        n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
         if kind == "classes" and n_classes < 2:
             raise ValueError(
                 f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "

@@ -66,6 +66,7 @@ def own_class_votes(
     rate = problems[0].rate
     kernel = cost.kernel(rate)
     row_weights = like(a, cost.reference)
+    ones = like(np.ones(min(partition.block_rows, partition.n_rows)), cost.reference)
 
     def powers(block: Block, work: dict[str, Any], L: Any) -> Iterator[Any]:
         E = fn.exp2(L, out=L)
@@ -94,12 +95,12 @@ def own_class_votes(
             V = fn.exp2(V, out=V)
             V = fn.multiply(V, row[:, None], out=V)
             both = scratch(work, "both", shape, cost.reference)
-            votes, own = [], []
+            mass, own = [], []
             for r, E in enumerate(powers(block, work, L)):
                 column_scale = scales[block.group, r]
-                votes.append(to_numpy(fn.matmul(fn.matmul(E, column_scale), V)))
-                own.append(to_numpy(xp.sum(fn.multiply(E, V, out=both), axis=0) * column_scale))
-            return np.stack([votes, own])
+                mass.append(fn.matmul(E, column_scale))  # what the rows weigh, a_i apart
+                own.append(fn.matmul(ones[: block.n_rows], fn.multiply(E, V, out=both)) * column_scale)
+            return to_numpy(xp.stack([fn.matmul(xp.stack(mass), V), xp.stack(own)]))
 
         shape = (n_groups, 2, n_eps, n_columns)
         votes, own = np.moveaxis(total(sum_blocks(block_votes, partition, compute, xp, np.zeros(shape))), 1, 0)

@@ -38,6 +38,7 @@ BANDWIDTH = 0.1  # h, in units of the mean feature cost
 BINS_PER_OCTAVE = 3
 OCTAVES = 128  # kernels below 2^-128, at nine times the mean cost, are all equally far
 N_BINS = BINS_PER_OCTAVE * OCTAVES
+FIRST_NODE, LAST_NODE = 24, 8  # octaves of t before 1 / the largest kernel and after 1 / the smallest: S exp(-tS) is 0
 
 
 def kernel_histograms(
@@ -132,21 +133,28 @@ def expected_shares(histograms: NDArray[np.float64], query_group: NDArray[np.int
     ndarray of shape (Q,)
         The expectation over the rows, and over the other groups alike.
     """
-    decay, slope_decay = _laplace_tables()
-    shares = histograms / histograms.sum(axis=2, keepdims=True)
+    n_bins = int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]) + 1
+    decay, slope_decay = _laplace_tables(n_bins)
+    shares = histograms[:, :, :n_bins] / histograms.sum(axis=2, keepdims=True)
     own = shares[query_group, np.arange(len(query_group))]
     others = (shares.sum(axis=0) - own) / (len(shares) - 1)
     transform = others @ decay  # E exp(-t O), (Q, T)
-    slope = own @ slope_decay  # t E S exp(-t S)
-    return np.asarray((slope * transform).sum(axis=1) * (0.5 * np.log(2.0)))
+    slope = own @ slope_decay  # t E S exp(-t S) dlog t
+    return np.asarray((slope * transform).sum(axis=1))
+
+
+def _laplace_tables(n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(-t k) and t k exp(-t k) dlog t for the kernel k of the first bins and the nodes t that they need."""
+    n_nodes = 2 * (FIRST_NODE + n_bins // BINS_PER_OCTAVE + LAST_NODE)
+    decay, slope_decay = _all_laplace_tables()
+    return decay[:n_bins, :n_nodes], slope_decay[:n_bins, :n_nodes]
 
 
 @lru_cache(maxsize=1)
-def _laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """exp(-t k) and t k exp(-t k) for the kernel k of each bin and the nodes t of the integral, (N_BINS, T)."""
+def _all_laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
-    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7, from where t S is that small
-    t = np.exp2(np.arange(-24.0, OCTAVES + 8.0, 0.5))
+    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7
+    t = np.exp2(np.arange(-FIRST_NODE, OCTAVES + LAST_NODE, 0.5))
     tk = np.outer(k, t)
     decay = np.exp(-tk)
-    return decay, tk * decay
+    return decay, tk * decay * (0.5 * np.log(2.0))

@@ -40,14 +40,15 @@ class Standardise:
         weights = xp.asarray(a, dtype=xp.float64, **on_device(X))
         partition = _partition(X, compute)
 
-        def mean_of_rows(square: bool, center: NDArray[np.float64]) -> NDArray[np.float64]:
-            origin = like(center, weights)
+        def mean_of_rows(center: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+            """Of the rows, or of their squared deviations from ``center``."""
+            origin = None if center is None else like(center, weights)
 
             def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
                 rows = scratch(work, "rows", (block.n_rows, int(X.shape[1])), weights)
                 rows[...] = X[block.rows, :]
-                rows -= origin
-                if square:
+                if origin is not None:
+                    rows -= origin
                     rows *= rows
                 return to_numpy(matmul(weights[block.rows], rows))
 
@@ -56,8 +57,8 @@ class Standardise:
 
         mass = float(total(np.asarray(a.sum(), dtype=np.float64)))
         with np.errstate(over="ignore", invalid="ignore"):  # whoever checks the outcome finds it
-            mean = mean_of_rows(False, np.zeros(int(X.shape[1])))
-            variance = mean_of_rows(True, mean)
+            mean = mean_of_rows()
+            variance = mean_of_rows(mean)
             eps = np.finfo(np.float64).eps
             constant = variance <= mass * eps * variance + (mass * mean * eps) ** 2
             return cls(mean, np.where(constant, 1.0, np.sqrt(variance)))
