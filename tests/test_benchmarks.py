@@ -40,6 +40,24 @@ def test_automatic_settings(capsys):
     assert "auto minus the best" in capsys.readouterr().out
 
 
+def test_automatic_settings_with_labels_by_annotators(tmp_path):
+    module = load("automatic_settings")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 2)), np.repeat([0, 1], 30)
+    wrong = np.where(rng.random(60) < 0.3, 1 - y, y)
+    path = tmp_path / "crowd.npz"
+    np.savez(path, X_train=X, y_train=y, y_majority=wrong, y_random=1 - y, X_test=X[:5], y_test=y[:5])
+    truth = {tuple(row): label for row, label in zip(X, y, strict=True)}
+    for labels, given in (("right", y), ("majority", wrong), ("one annotator", 1 - y)):
+        rows, shown, trusted, y_meta, _, _ = module.annotated(path, labels, seed=0)
+        assert len(rows) == 30
+        assert np.bincount(y_meta).tolist() == [15, 15]
+        assert not {tuple(row) for row in rows} & {tuple(row) for row in trusted}
+        assert [truth[tuple(row)] for row in trusted] == y_meta.tolist()
+        by_row = {tuple(row): label for row, label in zip(X, given, strict=True)}
+        assert [by_row[tuple(row)] for row in rows] == shown.tolist()
+
+
 def test_weighting_overhead(capsys):
     ratios = load("weighting_overhead").main(["--quick"])
     assert set(ratios) == {(2, False), (2, True), (10, False), (10, True)}
