@@ -22,9 +22,9 @@ from torch.func import functional_call
 from torch.nn.functional import cosine_similarity, cross_entropy, one_hot
 from torch.utils.data import DataLoader
 
-from skotw.deep._ids import IndexedIterator, ids_of
-from skotw.deep._meta import labels_of, meta_dataset
-from skotw.deep._tap import FeatureTap
+from skotw.deep._feature_tap import FeatureTap
+from skotw.deep._sample_ids import IndexedIterator, ids_of
+from skotw.deep._trusted_set import labels_of, meta_dataset
 
 __all__ = ["AuthorsNet", "LearningToReweight", "MetaWeightNet"]
 

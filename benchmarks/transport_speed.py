@@ -33,9 +33,9 @@ from threadpoolctl import ThreadpoolController
 
 from skotw import OTSampleWeighter
 from skotw._transport import exact
-from skotw._transport._blocks import Compute, Partition, blas_threads, rows_per_block
-from skotw._transport._cost import cosine_cost, unit_rows
-from skotw._transport._problem import Problem
+from skotw._transport.blocks import Compute, Partition, blas_threads, rows_per_block
+from skotw._transport.cost import cosine_cost, unit_rows
+from skotw._transport.problem import Problem
 
 REG, LABEL_WEIGHT, N_CLASSES = 0.1, 0.5, 10
 GEMM_ROWS = (512, 2048, 8192)

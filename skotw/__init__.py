@@ -2,11 +2,11 @@
 
 from importlib.metadata import version
 
-from ._classifier import OTWeightedClassifier
-from ._pipeline import make_weighted_pipeline
-from ._regressor import OTWeightedRegressor
-from ._resampler import OTResampler
-from ._weighter import OTSampleWeighter, ot_sample_weight
+from ._estimators.classifier import OTWeightedClassifier
+from ._estimators.pipeline import make_weighted_pipeline
+from ._estimators.regressor import OTWeightedRegressor
+from ._estimators.resampler import OTResampler
+from ._weighter.estimator import OTSampleWeighter, ot_sample_weight
 
 __all__ = [
     "OTResampler",

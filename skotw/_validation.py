@@ -1,6 +1,14 @@
-"""Checks that every part of the package shares."""
+"""Checks that every part of the package shares, how it warns, and what an error leaves behind."""
 
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import joblib
 import numpy as np
+import sklearn
 from array_api_compat import is_array_api_obj, to_device
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array
@@ -38,3 +46,31 @@ def named(labels, most=10):
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
     shown = ", ".join(repr(label) for label in labels[:most])
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
+
+
+# Folders between the user's line and ours; skorch is named, not imported, since it is optional.
+_OURS = [Path(module.__file__).parent for module in (sys.modules[__package__], sklearn, joblib)]
+_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, Path(sklearn.__file__).parents[1] / "skorch"])
+
+
+def warn(message, category=UserWarning):
+    """Warn at the line of the user's code that called skotw, whatever lies between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """After an exception within, ``estimator`` has the attributes that it had before.
+
+    Attributes are put back, not copied: what hangs on the estimator must be replaced within, never written to.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skotw._transport._arrays import dtype_of, empty, functions, like, namespace, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks, sum_blocks
-from skotw._transport._cost import LOG2E, Cost, Kernel
-from skotw._transport._problem import Problem, TransportResult
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
+from skotw._transport.blocks import Block, Compute, Partition, for_blocks, sum_blocks
+from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.problem import Problem, TransportResult
 
 TILE_COLUMNS = 128  # wider tiles gain next to nothing
 LEAST_COLUMNS = 80  # narrower ones read the rows too often

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax, xlogy
 
-from skotw._transport._problem import TransportResult
+from skotw._transport.problem import TransportResult
 
 MAX_ITER = 500
 SINKHORN_ITER = 2_000

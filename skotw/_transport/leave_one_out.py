@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skotw._transport._arrays import functions, like, namespace, scratch, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, sum_blocks
-from skotw._transport._cost import LOG2E, Cost
-from skotw._transport._problem import Problem
+from skotw._transport.arrays import functions, like, namespace, scratch, to_numpy
+from skotw._transport.blocks import Block, Compute, Partition, sum_blocks
+from skotw._transport.cost import LOG2E, Cost
+from skotw._transport.problem import Problem
 
 
 def own_class_votes(

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import exact
-from skotw._transport._arrays import dtype_of, empty, like, namespace, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks
-from skotw._transport._cost import LOG2E, Cost, Kernel
-from skotw._transport._problem import Problem, TransportResult
+from skotw._transport.arrays import dtype_of, empty, like, namespace, to_numpy
+from skotw._transport.blocks import Block, Compute, Partition, for_blocks
+from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.problem import Problem, TransportResult
 
 MAX_ITER = 10_000
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skotw._transport._arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, to_numpy
-from skotw._transport._blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, to_numpy
+from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state, check_scalar, indexable
 
 from skotw._compat import safe_indexing
 from skotw._validation import encode_labels
-from skotw.meta import _draw_per_class
+from skotw.meta._sampling import draw_per_class
 
 _CLASS_ORDERS = ("sorted", "frequency", "random")
 
@@ -121,7 +121,7 @@ def make_long_tailed(
             "less, None for as many as the data allow, or another class_order."
         )
 
-    indices = _draw_per_class(codes, sizes, rng if shuffle else None)
+    indices = draw_per_class(codes, sizes, rng if shuffle else None)
     subset = safe_indexing(X, indices), safe_indexing(y, indices)
     return (*subset, indices) if return_indices else subset
 

@@ -3,7 +3,6 @@
 import functools
 import math
 import time
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,16 +15,17 @@ from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
-from skotw._weighter import OTSampleWeighter
+from skotw._validation import warn
+from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
+from ._feature_tap import FeatureTap, unwrapped
 from ._freeze import freeze, frozen_layers
-from ._ids import IndexedIterator, check_indexable, ids_of
-from ._loss import SampleWeights, weighted_loss
-from ._meta import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
 from ._processes import all_reduce
 from ._reweighter import OTReweighter
-from ._tap import FeatureTap, unwrapped
+from ._sample_ids import IndexedIterator, check_indexable, ids_of
+from ._trusted_set import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
+from ._weighted_criterion import SampleWeights, weighted_loss
 
 __all__ = ["OTReweighting"]
 
@@ -546,11 +546,9 @@ class OTReweighting(Callback):
         size, n = effective_sample_size(self.sample_weight_), len(self.sample_weight_)
         if size < _COLLAPSE * spread * n and not self.run_.warned:
             self.run_.warned = True
-            warnings.warn(
+            warn(
                 f"The sample weights have collapsed: {n} samples count as {size:.1f}, and prior weights would make "
                 f"them {spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
-                UserWarning,
-                stacklevel=2,
             )
 
     def __getstate__(self):

@@ -9,8 +9,8 @@ from torch.utils.data import Subset
 from skotw._validation import named
 
 from ._callback import OTReweighting
-from ._loss import SampleWeights
-from ._meta import check_no_names
+from ._trusted_set import check_no_names
+from ._weighted_criterion import SampleWeights
 
 __all__ = ["OTWeightedNetClassifier"]
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ._tap import unwrapped
+from ._feature_tap import unwrapped
 
 __all__ = ["freeze", "frozen_layers"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from skotw._model import TransportModel
+from skotw._weighter.model import TransportModel
 
 
 def all_reduce(values, op=dist.ReduceOp.SUM):

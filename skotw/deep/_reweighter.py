@@ -7,13 +7,13 @@ import torch
 from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
-from skotw._compute import compute_of
-from skotw._embedding import embed, fit_embedding
-from skotw._model import TransportModel
-from skotw._transport._arrays import like_rows, to_numpy
+from skotw._transport.arrays import like_rows, to_numpy
 from skotw._transport.standardise import Standardise
-from skotw._weighter import OTSampleWeighter, _can_stream
-from skotw.costs import GEMM_METRICS
+from skotw._weighter.compute import compute_of
+from skotw._weighter.embedding import embed, fit_embedding
+from skotw._weighter.estimator import OTSampleWeighter, _can_stream
+from skotw._weighter.feature_cost import GEMM_METRICS
+from skotw._weighter.model import TransportModel
 
 from ._processes import SharedModel, all_reduce
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import META
-from worker import SETTINGS, X, y
 
 from skotw import OTSampleWeighter
+from tests.deep._nets import META
+from tests.deep._worker import SETTINGS, X, y
 
 HAS_ACCELERATE = importlib.util.find_spec("accelerate") is not None
 needs_accelerate = pytest.mark.skipif(not HAS_ACCELERATE, reason="accelerate is not installed")
@@ -28,7 +28,7 @@ def found(tmp_path_factory):
         port = s.getsockname()[1]
     env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     env |= {"ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, str(Path(__file__).with_name("worker.py")), str(folder)]
+    command = [sys.executable, str(Path(__file__).with_name("_worker.py")), str(folder)]
     command += ["--train"] if HAS_ACCELERATE else []
     processes = [
         subprocess.Popen(

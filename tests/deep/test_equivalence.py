@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from nets import META, Net, blobs, make_net
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
-from skotw.deep._loss import SampleWeights
+from skotw.deep._weighted_criterion import SampleWeights
+from tests.deep._nets import META, Net, blobs, make_net
 
 X, y = blobs()
 

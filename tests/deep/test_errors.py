@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from nets import META, Net, blobs, make_net
 from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import predefined_split
@@ -12,6 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
+from tests.deep._nets import META, Net, blobs, make_net
 
 X, y = blobs()
 
@@ -297,7 +297,7 @@ def test_network_survives_an_error():
 
 @pytest.mark.parametrize(("reduction", "expected"), [("mean", 4.0), ("sum", 16.0), ("batchmean", 8.0)])
 def test_reductions_of_torch(reduction, expected):
-    from skotw.deep._loss import weighted_loss
+    from skotw.deep._weighted_criterion import weighted_loss
 
     loss, weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]]), torch.tensor([1.0, 3.0])
     assert float(weighted_loss(loss, weight, reduction)) == expected

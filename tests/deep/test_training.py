@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from nets import META, Net, blobs, make_net
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
@@ -17,8 +16,9 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from skotw import OTSampleWeighter
-from skotw._regularization import UNKNOWN_REG
+from skotw._weighter.auto_reg import UNKNOWN_REG
 from skotw.deep import OTReweighting
+from tests.deep._nets import META, Net, blobs, make_net
 
 X, y = blobs()
 NAMES = np.array(["oak", "ash", "elm"])
@@ -98,7 +98,7 @@ def test_predefined_validation_split():
 
 
 def test_workers_and_pinned_memory_keep_ids():
-    from skotw.deep._ids import IndexedBatch, IndexedIterator, ids_of
+    from skotw.deep._sample_ids import IndexedBatch, IndexedIterator, ids_of
 
     data = SkorchDataset(X, y)
     loader = IndexedIterator(torch.utils.data.DataLoader)(data, batch_size=10, num_workers=2, shuffle=True)
@@ -109,7 +109,7 @@ def test_workers_and_pinned_memory_keep_ids():
 
 
 def test_batches_move_between_devices_with_their_ids():
-    from skotw.deep._ids import IndexedBatch
+    from skotw.deep._sample_ids import IndexedBatch
 
     batch = IndexedBatch([{"a": torch.ones(2), "b": [torch.ones(2)], "c": ("x", 1)}, torch.zeros(2)])
     batch.ids = torch.arange(2)
@@ -215,7 +215,7 @@ def test_trusted_samples_in_batches():
 
 @pytest.mark.parametrize("make", [Records, TensorDataset, SkorchDataset])
 def test_labels_are_found(make):
-    from skotw.deep._meta import labels_of
+    from skotw.deep._trusted_set import labels_of
 
     tensors = (torch.as_tensor(X), torch.as_tensor(y)) if make is TensorDataset else (X, y)
     half = Subset(Subset(make(*tensors), range(50, 100)), range(10))
@@ -223,7 +223,7 @@ def test_labels_are_found(make):
 
 
 def test_ragged_targets_are_no_labels():
-    from skotw.deep._meta import fingerprint, labels_of
+    from skotw.deep._trusted_set import fingerprint, labels_of
 
     records = Records(X[:2], y[:2])
     records.targets = [[1, 2], [3]]
@@ -232,7 +232,7 @@ def test_ragged_targets_are_no_labels():
 
 
 def test_labels_of_torchvision():
-    from skotw.deep._meta import labels_of
+    from skotw.deep._trusted_set import labels_of
 
     records = Records([None] * 3, None)
     records.data = [None] * 3, [None] * 3
@@ -241,7 +241,7 @@ def test_labels_of_torchvision():
 
 
 def test_meta_batches_are_balanced():
-    from skotw.deep._meta import balanced_batches
+    from skotw.deep._trusted_set import balanced_batches
 
     dataset = TensorDataset(torch.arange(120), torch.as_tensor(np.repeat([0, 1, 2], [100, 15, 5])))
     batches = balanced_batches(dataset, dataset.tensors[1].numpy(), 30)
@@ -710,7 +710,7 @@ def test_binary_labels_in_a_column(params, drawn):
 
 def test_meta_loss_of_several_labels():
     """Every combination is equally likely."""
-    from skotw.deep._meta import balanced_batches
+    from skotw.deep._trusted_set import balanced_batches
 
     labels = np.repeat([[0, 1], [1, 0], [1, 1]], [100, 15, 5], axis=0)
     dataset = TensorDataset(torch.arange(120), torch.as_tensor(labels))

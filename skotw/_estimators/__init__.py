@@ -1,0 +1,1 @@
+"""From weights to a fitted model: everything behind OTWeightedClassifier and its like."""

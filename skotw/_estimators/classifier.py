@@ -1,0 +1,269 @@
+"""OTWeightedClassifier: learn weights, then fit any classifier with them."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import assert_all_finite, get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skotw._compat import Interval, fit_context, num_samples, slice_params
+
+from .base import BaseOTWeighted, inner_has
+from .n_refits import check_refit, class_probabilities, deal_folds, refit_weights
+from .weight_routing import take_rows
+
+__all__ = ["OTWeightedClassifier"]
+
+
+class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
+    r"""Learn sample weights by optimal transport, then fit any classifier with them.
+
+    In ``fit`` an :class:`OTSampleWeighter` learns how much each training row should count, given the few trusted rows
+    ``X_meta`` and ``y_meta``. A clone of ``estimator`` is then fitted to the training rows, and to the trusted ones,
+    with these weights. Inside a search or a cross-validation every fold learns its own weights, from its own rows.
+
+    Parameters
+    ----------
+    estimator : classifier or None, default=None
+        Any classifier, pipeline or nested meta-estimator; None is
+        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came.
+    weighter : OTSampleWeighter or None, default=None
+        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Pass an instance to search over its
+        parameters, as in ``weighter__reg``.
+    include_meta : bool, default=True
+        Whether the trusted rows join the training set.
+    meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
+        How much the trusted rows weigh where they join. "balanced": class-balanced weights computed on the union of
+        both sets, which transport then changes for the training rows. A number: their share of the total weight,
+        class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
+        trusted one that its label is worth, the square of ``label_reliability_.overall`` of the weighter (1 where that
+        is unknown).
+    n_refits : int, default=0
+        How often to learn the weights anew on half the feature cost, half the squared Hellinger distance of the
+        current model's class probabilities. Each refit costs five fits of the classifier, since the
+        probabilities are out-of-fold.
+    on_unweighted : {"raise", "bootstrap"}, default="raise"
+        What to do with a classifier that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
+        with replacement and with probabilities that go by the weights.
+    sample_weight_name : str, default="auto"
+        Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
+        last step, or that of what is nested deeper.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the bootstrap and the folds of ``n_refits``. The inner estimator keeps its own.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted inner classifier.
+    weighter_ : OTSampleWeighter
+        The weighter, fitted to features and labels; refits leave it as it is.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weights of the training rows in the fit of ``estimator_``.
+    sample_weight_meta_ : ndarray of shape (n_meta,)
+        Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
+        ``sample_weight`` (n_samples without) plus one per trusted row that joins, so that regularisation strengths such
+        as ``C`` keep their meaning. With ``meta_weight="auto"`` training rows count in it for what they are worth: the
+        less labels can be trusted, the more such an estimator regularises.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels that ``estimator_`` knows.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features of X, where it has names that are all strings.
+
+    See Also
+    --------
+    OTSampleWeighter : The weights alone.
+    make_weighted_pipeline : A pipeline that transforms the trusted rows along with X.
+    OTWeightedRegressor : The same for continuous targets.
+    OTResampler : The same weights as a step of imbalanced-learn's pipeline.
+
+    Notes
+    -----
+    Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
+    and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
+    :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
+    :math:`r^2 A_c` in place of :math:`A_c`, in W too, r being the reliability: a label that is right with probability
+    :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a right one, at even odds. A share s gives
+    :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
+    gives them.
+
+    Metadata routing: ``X_meta`` and ``y_meta`` are requested by default. Without routing, put a pipeline inside, as in
+    ``OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))``. The page on scikit-learn in the
+    documentation has every combination.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skotw import OTWeightedClassifier
+    >>> from skotw.datasets import flip_labels
+    >>> from skotw.meta import balanced_meta_split
+    >>> X, y, X_meta, y_meta = balanced_meta_split(*load_iris(return_X_y=True), n_per_class=5, random_state=0)
+    >>> y_noisy = flip_labels(y, 0.4, random_state=0)
+    >>> clf = OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))
+    >>> clf.fit(X, y_noisy, X_meta=X_meta, y_meta=y_meta).score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseOTWeighted._parameter_constraints,
+        "n_refits": [Interval(Integral, 0, None, closed="left")],
+    }
+    _default_estimator = LogisticRegression
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        weighter=None,
+        include_meta=True,
+        meta_weight="auto",
+        n_refits=0,
+        on_unweighted="raise",
+        sample_weight_name="auto",
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.weighter = weighter
+        self.include_meta = include_meta
+        self.meta_weight = meta_weight
+        self.n_refits = n_refits
+        self.on_unweighted = on_unweighted
+        self.sample_weight_name = sample_weight_name
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
+        """Learn the weights and fit the classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training rows, of any kind that ``estimator`` and the weighter's embedding take.
+        y : array-like of shape (n_samples,)
+            Training labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts beforehand, against 1 for a trusted row.
+        X_meta : the same as X, of shape (n_meta, n_features), default=None
+            Trusted rows. Without them class prototypes of the training rows take their place, and no rows
+            join. A 1-tuple ``(X_meta,)`` is unwrapped: as such a meta set of n_samples rows is not sliced by searches.
+        y_meta : array-like of shape (n_meta,), default=None
+            Trusted labels, or a 1-tuple of them.
+        **fit_params : dict
+            Further arguments of ``estimator.fit``: with metadata routing those that it requests, without as they are.
+            Where trusted rows join, an argument with one value per row needs values for them as well, at the end.
+
+        Returns
+        -------
+        self : OTWeightedClassifier
+            Fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the two sets do not fit together, a training class has no trusted rows, y looks binarised, the
+            estimator takes no weights (see ``on_unweighted``), or it cannot do what ``n_refits`` asks for.
+
+        Warns
+        -----
+        UserWarning
+            If the trusted rows look as if they had been sliced or had missed a transformation, are training rows
+            as well, or have classes that the training rows lack, or if the estimator balances classes once more.
+        """
+        if y is not None:
+            assert_all_finite(np.asarray(y), input_name="y")
+            check_classification_targets(y)
+        self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+        self.classes_ = self.estimator_.classes_
+        return self
+
+    @available_if(inner_has("predict_proba"))
+    def predict_proba(self, X):
+        """Class probabilities of the fitted inner classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(inner_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Logarithms of the class probabilities of the fitted inner classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Log-probabilities, in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(inner_has("decision_function"))
+    def decision_function(self, X):
+        """Confidence scores of the fitted inner classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            What ``estimator_.decision_function`` returns.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    def _weigh(self, sets, fit, fit_params, random_state):
+        if self.n_refits:
+            check_refit(self.weighter_, self._get_estimator(), sets.X_meta, sets.y)
+        weight = super()._weigh(sets, fit, fit_params, random_state)
+        for _ in range(self.n_refits):
+            transported = self._refit(sets, weight, fit, fit_params, random_state)
+            weight = self._set_weights(sets, transported)
+        return weight
+
+    def _refit(self, sets, weight, fit, fit_params, random_state):
+        """What the transport says with the probabilities of models under the current weights in its cost."""
+        X, y = sets.X_train, np.asarray(sets.y_train)
+
+        def fit_rows(rows):
+            return fit(*take_rows(rows, X, y), weight[rows], slice_params(X, fit_params, rows))
+
+        n_samples = num_samples(sets.X)
+        is_meta = np.arange(len(y)) >= n_samples
+        strata = 2 * np.unique(y, return_inverse=True)[1] + is_meta
+        folds = deal_folds(strata, random_state)
+        unseen = None if self.include_meta else sets.X_meta
+        proba, proba_meta = class_probabilities(fit_rows, X, y, folds, unseen)
+        if self.include_meta:
+            proba, proba_meta = proba[:n_samples], proba[n_samples:]
+        return refit_weights(
+            self.weighter_, sets.X, sets.y, sets.X_meta, sets.y_meta, sets.sample_weight, proba, proba_meta
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags = get_tags(self._get_estimator()).classifier_tags or tags.classifier_tags
+        return tags

@@ -1,0 +1,53 @@
+"""Weights of the training rows and of the meta rows that join them."""
+
+import numpy as np
+
+from skotw._compat import num_samples
+from skotw._validation import check_weights
+
+
+def joint_weights(weighter, weights, y, sample_weight, meta_weight):
+    r"""Weights of both sets for one fit.
+
+    With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight``, :math:`m_c` its meta rows and v the trusted
+    labels that one training label is worth, each class gets :math:`q_c`, which its rows share by :math:`v A_c : m_c`;
+    transport then says how the training rows of the class share their part. The total is :math:`\sum_c v A_c + m_c`,
+    the number of trusted rows that all rows together are worth. "balanced" is v = 1, class-balanced weights on the
+    union; "auto" reads v off the reliability of the labels. A share s gives s of the total of "balanced" to the meta
+    rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter
+        Fitted to both sets, every meta row with weight 1.
+    weights : ndarray of shape (n_samples,)
+        What the transport says, its own or a refit's.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    sample_weight : array-like of shape (n_samples,) or None
+    meta_weight : {"auto", "balanced"} or float
+
+    Returns
+    -------
+    train : ndarray of shape (n_samples,)
+    meta : ndarray of shape (n_meta,)
+    """
+    target, mass = weighter._model.target, weighter._model.group_mass
+    q = mass / mass.sum()
+    a = np.ones(num_samples(y)) if sample_weight is None else check_weights(sample_weight, "sample_weight")
+    kept = np.flatnonzero(a > 0)
+    codes = np.zeros(len(a), dtype=np.intp)
+    codes[kept], _ = target.encode(np.asarray(y)[kept], len(kept), "y")
+    A = np.bincount(codes, weights=a, minlength=target.n_groups)
+    m = np.bincount(target.meta_codes, minlength=target.n_groups)
+    transported = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
+    if not isinstance(meta_weight, str):
+        total = a.sum() + m.sum()
+        return total * (1 - meta_weight) * transported, total * meta_weight * (q / m)[target.meta_codes]
+    if meta_weight == "auto" and weighter.label_reliability_ is not None:
+        A = A * weighter.label_reliability_.label_information()
+    # sum of q over the classes with training rows: what `transported` adds up to in units of q
+    present = q[np.bincount(codes[kept], minlength=target.n_groups) > 0].sum()
+    train, meta = transported * present * (A / (A + m))[codes], (q / (A + m))[target.meta_codes]
+    # class masses are exact up to the leakage of the transport: so is their sum
+    scale = (A.sum() + m.sum()) / (train.sum() + meta.sum())
+    return train * scale, meta * scale

@@ -1,0 +1,165 @@
+"""OTResampler: draw rows by their weight, for whatever takes no weights."""
+
+from numbers import Integral
+
+from skotw._compat import Interval, fit_context
+
+from .base import WeighsFirst
+from .weight_routing import draw_rows, take_rows
+
+__all__ = ["OTResampler"]
+
+
+class OTResampler(WeighsFirst):
+    """Draw a training set by weights that optimal transport learned.
+
+    Rows are drawn with replacement, each with a probability that goes by its weight, so that an estimator which takes
+    no ``sample_weight`` sees what a weighted one would. It follows the convention of imbalanced-learn's samplers and is
+    a step of :class:`imblearn.pipeline.Pipeline`; it does not need imbalanced-learn.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None, default=None
+        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``.
+    meta : tuple of two or None, default=None
+        ``(X_meta, y_meta)``, the trusted rows and their labels, for pipelines without metadata routing: those hand
+        nothing on to their samplers. As a parameter it is never sliced. It must look as X does at this step, so
+        make the sampler the first step, or pass transformed rows.
+    include_meta : bool, default=True
+        Whether trusted rows are among those that can be drawn.
+    meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
+        How much the trusted rows weigh, as in :class:`OTWeightedClassifier`.
+    n_samples : int or None, default=None
+        Rows to draw. None draws as many as there are, trusted ones included where they take part.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw.
+
+    Attributes
+    ----------
+    weighter_ : OTSampleWeighter
+        The fitted weighter.
+    sample_weight_ : ndarray of shape (n_samples,)
+        Weights of the training rows.
+    sample_weight_meta_ : ndarray of shape (n_meta,)
+        Weights of the trusted rows, empty where they take no part.
+    sample_indices_ : ndarray of shape (n_drawn,)
+        Rows drawn by ``fit_resample``; index ``n_samples + j`` is trusted row j.
+    n_features_in_ : int
+        Number of features of X.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features of X, where it has names that are all strings.
+
+    See Also
+    --------
+    OTWeightedClassifier : Weights where the estimator takes them, which wastes no rows.
+
+    Examples
+    --------
+    >>> from collections import Counter
+    >>> from sklearn.datasets import make_classification
+    >>> from skotw import OTResampler
+    >>> X, y = make_classification(200, weights=[0.9], random_state=0)
+    >>> X_drawn, y_drawn = OTResampler(random_state=0).fit_resample(X, y)
+    >>> X_drawn.shape
+    (200, 20)
+    >>> 80 < Counter(y_drawn.tolist())[1] < 120
+    True
+    """
+
+    # fit_resample is a method that imbalanced-learn adds to those between which metadata is routed
+    __metadata_request__fit = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit_resample = {"X_meta": True, "y_meta": True}
+
+    _parameter_constraints = {
+        **WeighsFirst._parameter_constraints,
+        "meta": [tuple, None],
+        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        weighter=None,
+        meta=None,
+        include_meta=True,
+        meta_weight="auto",
+        n_samples=None,
+        random_state=None,
+    ):
+        self.weighter = weighter
+        self.meta = meta
+        self.include_meta = include_meta
+        self.meta_weight = meta_weight
+        self.n_samples = n_samples
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, *, X_meta=None, y_meta=None):
+        """Learn the weights, and draw nothing.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Training labels.
+        X_meta : the same as X, of shape (n_meta, n_features), default=None
+            Trusted rows; ``meta`` where they are not given.
+        y_meta : array-like of shape (n_meta,), default=None
+            Trusted labels.
+
+        Returns
+        -------
+        self : OTResampler
+            Fitted resampler.
+        """
+        self._fit_sets(X, y, X_meta, y_meta)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit_resample(self, X, y, *, X_meta=None, y_meta=None):
+        """Learn the weights and draw rows by them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Training labels.
+        X_meta : the same as X, of shape (n_meta, n_features), default=None
+            Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
+        y_meta : array-like of shape (n_meta,), default=None
+            Trusted labels, or a 1-tuple of them.
+
+        Returns
+        -------
+        X_resampled : the same as X, of shape (n_drawn, n_features)
+            Drawn rows.
+        y_resampled : ndarray of shape (n_drawn,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If trusted rows come both as a parameter and as arguments, or the two sets do not fit together.
+        """
+        sets, weight = self._fit_sets(X, y, X_meta, y_meta)
+        self.sample_indices_ = draw_rows(weight, self.random_state, self.n_samples)
+        return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
+
+    def _fit_sets(self, X, y, X_meta, y_meta):
+        if self.meta is not None:
+            if X_meta is not None or y_meta is not None:
+                raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
+            if len(self.meta) != 2:
+                raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
+            X_meta, y_meta = self.meta
+        sets = self._fit_weighter(X, y, None, X_meta, y_meta)
+        self._set_feature_attributes(self.weighter_)
+        return sets, self._set_weights(sets, self.weighter_.sample_weight_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags

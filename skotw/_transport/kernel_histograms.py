@@ -1,0 +1,160 @@
+"""How far the training labels can be trusted, read off the transport of features alone.
+
+For a trusted query of class c, a kernel k = exp(-d / (s h)) says which rows it meets. Draw two rows, one labelled c and
+one of another label, any with equal probability. The expected share a of their kernel mass that falls on the former is
+smaller as labels are wrong more often. Draw two *other trusted samples* in this way, and the share is b, what right
+labels would give. With two classes of rows as the query sees them, alike and not alike, a row labelled c being alike
+with probability p_c and one labelled l with q_lc,
+
+    a - 1/2 = p_c (1 - q_lc) (b - 1/2) - (1 - p_c) q_lc (b - 1/2) = (p_c - q_lc) (b - 1/2),
+
+and the mean of p_c - q_lc over all pairs is (mean p - 1/K) / (1 - 1/K), whichever labels are mistaken for which. Hence
+
+    r = (mean a - 1/2) / (mean b - 1/2).                                                                   (4)
+
+The expectation over the draw is closed form: for independent S, O > 0
+
+    E[S / (S + O)] = int_0^inf E[S exp(-t S)] E[exp(-t O)] dt,                                             (5)
+
+whose factors are Laplace transforms of kernel values, which histograms of them yield. Histograms add up over blocks,
+streams and clusters.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_numpy_namespace
+from numpy.typing import NDArray
+from scipy import sparse
+
+from skotw._transport.arrays import like, namespace, on_device, scratch, to_numpy
+from skotw._transport.blocks import Block, Compute, Partition, sum_blocks
+from skotw._transport.cost import Cost
+
+BANDWIDTH = 0.1  # h, in units of the mean feature cost
+BINS_PER_OCTAVE = 3
+OCTAVES = 128  # kernels below 2^-128, at nine times the mean cost, are all equally far
+N_BINS = BINS_PER_OCTAVE * OCTAVES
+FIRST_NODE, LAST_NODE = 24, 8  # octaves of t before 1 / the largest kernel and after 1 / the smallest: S exp(-tS) is 0
+
+
+def kernel_histograms(
+    cost: Cost, a: NDArray[Any], scale: float, partition: Partition, compute: Compute
+) -> NDArray[np.float64]:
+    """Weighted histograms of -log2 k, for each group of rows and each query.
+
+    Parameters
+    ----------
+    cost : Cost
+        Feature cost of shape (N, Q).
+    a : ndarray of shape (N,)
+        Row weights.
+    scale : float
+        Mean feature cost s.
+
+    Returns
+    -------
+    ndarray of shape (G, Q, N_BINS)
+        Linearly binned, so that a rounding error moves a hair of mass, never a whole row's.
+    """
+    xp = namespace(cost.reference)
+    n_queries = cost.shape[1]
+    kernel = cost.kernel(1.0 / (scale * BANDWIDTH))
+    weights = like(a, cost.reference)
+    histograms = _histograms if is_numpy_namespace(xp) else _histograms_elsewhere
+
+    def block_histograms(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
+        position = kernel.block(block, slice(None), work)
+        position -= kernel.constant
+        position *= -float(BINS_PER_OCTAVE)
+        return histograms(position, weights[block.rows], work)
+
+    shape = (partition.n_groups, n_queries, N_BINS)
+    return sum_blocks(block_histograms, partition, compute, xp, np.zeros(shape))
+
+
+def _histograms(position: NDArray[Any], weight: NDArray[Any], work: dict[str, Any]) -> NDArray[np.float64]:
+    """Linear binning as products: the matrix of bins by rows has one entry for each query of a row.
+
+    Every array of the size of the block lies in scratch memory, in one piece: fresh or strided memory would take longer
+    than the sums.
+    """
+    shape = n_rows, n_queries = position.shape
+    whole, ones = (scratch(work, name, shape, position) for name in ("whole", "ones"))
+    lower, offset = (scratch(work, name, shape, np.empty(0, dtype=np.int32)) for name in ("lower", "offset"))
+    if work.get("filled", 0) < n_rows:
+        ones[...] = 1.0
+        offset[...] = np.arange(0, n_queries * N_BINS, N_BINS)
+        work["filled"] = n_rows
+    np.clip(position, 0.0, N_BINS - 1 - 1e-3, out=position)
+    np.floor(position, out=whole)
+    np.copyto(lower, whole, casting="unsafe")
+    lower += offset
+    moves = np.subtract(position, whole, out=position)  # the part that goes to the next bin
+    first = np.arange(0, lower.size + 1, n_queries, dtype=np.int32)
+    total, moved = (
+        np.asarray(
+            sparse.csc_array((share.reshape(-1), lower.reshape(-1), first), shape=(n_queries * N_BINS, n_rows)) @ weight
+        ).astype(np.float64)
+        for share in (ones, moves)
+    )
+    total -= moved
+    total[1:] += moved[:-1]
+    return total.reshape(n_queries, N_BINS)
+
+
+def _histograms_elsewhere(position: Any, weight: Any, work: dict[str, Any]) -> NDArray[Any]:
+    """The same on another library's arrays, which have no such product."""
+    xp = namespace(position)
+    n_queries = int(position.shape[1])
+    position = xp.clip(position, 0.0, N_BINS - 1 - 1e-3)
+    lower = xp.astype(position, xp.int64)
+    moves = position - xp.astype(lower, position.dtype)
+    lower += xp.asarray(np.arange(0, n_queries * N_BINS, N_BINS), **on_device(position))[None, :]
+    index = xp.concat([xp.reshape(lower, (-1,)), xp.reshape(lower + 1, (-1,))])
+    mass = xp.concat([xp.reshape(weight[:, None] * part, (-1,)) for part in (1.0 - moves, moves)])
+    return to_numpy(xp.bincount(index, weights=mass, minlength=n_queries * N_BINS)).reshape(n_queries, N_BINS)
+
+
+def expected_shares(histograms: NDArray[np.float64], query_group: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Share of a query's kernel mass on a row of its own group, beside one of another group: (5).
+
+    Parameters
+    ----------
+    histograms : ndarray of shape (G, Q, N_BINS)
+        From :func:`kernel_histograms`, all with mass; at least two groups.
+    query_group : ndarray of shape (Q,)
+
+    Returns
+    -------
+    ndarray of shape (Q,)
+        The expectation over the rows, and over the other groups alike.
+    """
+    n_bins = int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]) + 1
+    decay, slope_decay = _laplace_tables(n_bins)
+    shares = histograms[:, :, :n_bins] / histograms.sum(axis=2, keepdims=True)
+    own = shares[query_group, np.arange(len(query_group))]
+    others = (shares.sum(axis=0) - own) / (len(shares) - 1)
+    transform = others @ decay  # E exp(-t O), (Q, T)
+    slope = own @ slope_decay  # t E S exp(-t S) dlog t
+    return np.asarray((slope * transform).sum(axis=1))
+
+
+def _laplace_tables(n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """exp(-t k) and t k exp(-t k) dlog t for the kernel k of the first bins and the nodes t that they need."""
+    n_nodes = 2 * (FIRST_NODE + n_bins // BINS_PER_OCTAVE + LAST_NODE)
+    decay, slope_decay = _all_laplace_tables()
+    return decay[:n_bins, :n_nodes], slope_decay[:n_bins, :n_nodes]
+
+
+@lru_cache(maxsize=1)
+def _all_laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
+    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7
+    t = np.exp2(np.arange(-FIRST_NODE, OCTAVES + LAST_NODE, 0.5))
+    tk = np.outer(k, t)
+    decay = np.exp(-tk)
+    return decay, tk * decay * (0.5 * np.log(2.0))

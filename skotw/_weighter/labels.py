@@ -1,0 +1,208 @@
+"""What labels contribute: groups of rows, and the label cost."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import type_of_target
+
+from skotw._transport.arrays import like
+from skotw._transport.cost import FunctionCost
+from skotw._validation import named, to_numpy
+
+TARGET_TYPES = ("auto", "classes", "continuous", "columns")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Labels of the meta samples, and what training labels are measured against.
+
+    Attributes
+    ----------
+    kind : {"classes", "continuous", "columns", "none"}
+    labels : ndarray of shape (G,) or (G, n_outputs), or None
+        Sorted classes; the distinct rows of several label columns; None where rows form one group.
+    meta_codes : ndarray of shape (M,)
+        Group of each meta sample.
+    meta_values : ndarray of shape (M,) or (M, n_outputs), or None
+        What a label cost per pair compares: continuous targets, and codes of label columns.
+    categories : list of ndarray, or None
+        Sorted values of each label column.
+    """
+
+    kind: str
+    labels: np.ndarray | None
+    meta_codes: np.ndarray
+    meta_values: np.ndarray | None = None
+    categories: list | None = None
+
+    @property
+    def n_groups(self):
+        return 1 if self.labels is None else len(self.labels)
+
+    @classmethod
+    def of(cls, y, n_samples, target_type, by_cell):
+        """Target whose meta labels are ``y``; ``by_cell`` makes a group of each distinct label row."""
+        if y is None:
+            return cls("none", None, np.zeros(n_samples, dtype=np.intp))
+        kind = target_kind(y, target_type)
+        y = check_labels(y, kind, "y_meta")
+        if kind == "classes":
+            labels, codes = np.unique(y, return_inverse=True)
+            return cls(kind, labels, codes.astype(np.intp))
+        if kind == "continuous":
+            return cls(kind, None, np.zeros(len(y), dtype=np.intp), y)
+        categories = [np.unique(y[:, k]) for k in range(y.shape[1])]
+        values = _column_codes(y, categories, "y_meta")
+        if not by_cell:
+            return cls(kind, None, np.zeros(len(y), dtype=np.intp), values, categories)
+        cells, codes = np.unique(values, axis=0, return_inverse=True)
+        return cls(kind, cells, codes.reshape(-1).astype(np.intp), values, categories)
+
+    def take(self, index):
+        """The target of some meta samples."""
+        values = None if self.meta_values is None else self.meta_values[index]
+        return Target(self.kind, self.labels, self.meta_codes[index], values, self.categories)
+
+    def encode(self, y, n_samples, name):
+        """Group codes of rows, and their values for a label cost per pair.
+
+        Raises
+        ------
+        ValueError
+            If y is missing or superfluous, or holds labels that the meta set does not have.
+        """
+        if self.kind == "none":
+            if y is not None:
+                raise ValueError(
+                    f"{name} was given, but there are no labels on the meta side. Pass y_meta as well, or "
+                    "neither for weights from the features alone."
+                )
+            return np.zeros(n_samples, dtype=np.intp), None
+        if y is None:
+            raise ValueError(
+                f"{name} is None, but the meta set has labels and their cost is part of the transport. "
+                f"Pass {name}, or fit without y and y_meta for weights from the features alone."
+            )
+        y = check_labels(y, self.kind, name)
+        if len(y) != n_samples:
+            raise ValueError(f"{name} has {len(y)} labels for {n_samples} rows; it needs one per row.")
+        if self.kind == "classes":
+            return _codes(y, self.labels, name), None
+        if self.kind == "continuous":
+            return np.zeros(len(y), dtype=np.intp), y
+        values = _column_codes(y, self.categories, name)
+        if self.labels is None:
+            return np.zeros(len(y), dtype=np.intp), values
+        return self._cell_codes(values, y, name), values
+
+    def _cell_codes(self, values, y, name):
+        known = {tuple(cell): code for code, cell in enumerate(self.labels.tolist())}
+        codes = np.array([known.get(tuple(row), -1) for row in values.tolist()], dtype=np.intp)
+        if (codes < 0).any():
+            missing = sorted({tuple(row) for row in y[codes < 0].tolist()}, key=str)
+            raise ValueError(
+                f"{name} has combinations of labels that the meta set lacks: {named(missing)}. Add trusted "
+                "examples of them, or use prior='uniform', which does not balance combinations."
+            )
+        return codes
+
+    def group_names(self):
+        """The groups as users know them: labels, or tuples of labels."""
+        if self.kind == "columns" and self.labels is not None:
+            rows = [
+                [categories[c] for categories, c in zip(self.categories, cell, strict=True)] for cell in self.labels
+            ]
+            return [tuple(v.item() if hasattr(v, "item") else v for v in row) for row in rows]
+        return [] if self.labels is None else list(self.labels)
+
+    def pair_cost(self, values, scale, reference):
+        """Label cost that differs from row to row, in units of ``scale``; None where groups say it all."""
+        if self.meta_values is None:
+            return None
+        meta = like(self.meta_values, reference)
+
+        def continuous(start, stop):
+            return abs(like(values[start:stop], reference)[:, None] - meta[None, :]) / scale
+
+        def columns(start, stop):
+            rows = like(values[start:stop], reference)
+            n = meta.shape[1]
+            return sum((rows[:, k, None] != meta[None, :, k]) * (1.0 / n) for k in range(n))
+
+        function = continuous if self.kind == "continuous" else columns
+        return FunctionCost((len(values), len(self.meta_values)), function, reference)
+
+    def group_cost(self):
+        """0/1 label cost between groups and meta samples, (G, M); zero where it goes by pairs."""
+        if self.kind == "classes":
+            return (np.arange(self.n_groups)[:, None] != self.meta_codes[None, :]).astype(float)
+        return np.zeros((self.n_groups, len(self.meta_codes)))
+
+
+def target_kind(y, target_type):
+    """Kind of labels, "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""
+    if target_type != "auto":
+        return target_type
+    y = to_numpy(y)
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
+        return "columns"
+    return "continuous" if type_of_target(y, input_name="y") == "continuous" else "classes"
+
+
+def check_labels(y, kind, name):
+    """Labels as an ndarray of the dimensions and dtype that their kind has."""
+    y = to_numpy(y)
+    if kind == "continuous":
+        y = column_or_1d(y, dtype=np.float64)
+        if not np.isfinite(y).all():
+            raise ValueError(f"{name} contains NaN or infinity. Drop the rows without a target.")
+        return y
+    if kind == "columns":
+        y = check_array(y, dtype=None, ensure_all_finite="allow-nan", input_name=name)
+        if y.dtype.kind == "f" and (y != np.round(y)).any():
+            raise ValueError(
+                f"{name} has columns of continuous numbers. Several label columns are compared for "
+                "equality: bin them, or keep the one column that matters."
+            )
+        return y
+    y = column_or_1d(y, warn=True)
+    missing = y != y if y.dtype.kind in "fO" else np.zeros(len(y), dtype=bool)
+    if np.any(missing) or (y.dtype.kind == "O" and any(v is None for v in y)):
+        raise ValueError(f"Input {name} contains NaN or None. Drop the rows without a label.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"Input {name} contains infinity. Drop the rows without a label.")
+    if y.dtype.kind == "f" and (y != np.round(y)).any():
+        raise ValueError(
+            f"Unknown label type: {name} holds continuous numbers, which are no classes. Use "
+            "target_type='continuous' with a meta set, or bin them."
+        )
+    return y
+
+
+def _codes(y, labels, name):
+    """Index of each label of ``y`` in the sorted ``labels``."""
+    numeric = y.dtype.kind in "biuf"
+    if numeric != (labels.dtype.kind in "biuf"):
+        raise ValueError(
+            f"{name} and y_meta cannot be compared: {named(np.unique(y)[:3])} against "
+            f"{named(labels[:3])}. Give both the same type of label."
+        )
+    codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
+    unknown = labels[codes] != y
+    if unknown.any():
+        raise ValueError(
+            f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
+            "to X_meta and y_meta, or leave these rows out."
+        )
+    return codes
+
+
+def _column_codes(y, categories, name):
+    if y.shape[1] != len(categories):
+        raise ValueError(
+            f"{name} has {y.shape[1]} label columns and y_meta has {len(categories)}; they must be the same."
+        )
+    columns = [_codes(y[:, k], known, f"{name} (column {k})") for k, known in enumerate(categories)]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,56 @@
+"""The training rows and the meta samples, embedded, as the transport takes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skotw._transport.arrays import empty, namespace, take
+
+from .labels import Target
+
+__all__ = ["Meta", "Rows", "SortedRows"]
+
+
+@dataclass(eq=False)
+class Rows:
+    """Training rows, embedded: group codes, label values (where they go by pairs) and positive weights."""
+
+    Z: object
+    codes: np.ndarray
+    values: np.ndarray | None
+    weight: np.ndarray
+
+
+@dataclass(eq=False)
+class Meta:
+    """Meta samples, or the prototypes that stand for them."""
+
+    Z: object
+    target: Target
+    weight: np.ndarray
+
+    def take(self, index):
+        return Meta(take(self.Z, index), self.target.take(index), self.weight[index])
+
+
+@dataclass(eq=False)
+class SortedRows:
+    """Rows group by group, as the core and the metric take them."""
+
+    rows: object
+    values: np.ndarray | None
+    weight: np.ndarray
+    counts: np.ndarray
+    order: np.ndarray | None  # row indices in that order; None: as they came
+    reference: object  # an array of the rows' library, dtype and device
+
+    def back(self, values):
+        """Per-row values in the order in which the rows came."""
+        if self.order is None:
+            return values
+        out = np.empty_like(values) if isinstance(values, np.ndarray) else empty(values.shape, values)
+        if isinstance(values, np.ndarray):
+            out[self.order] = values
+        else:
+            out[namespace(values).asarray(self.order, device=values.device)] = values
+        return out

@@ -1,0 +1,82 @@
+"""A balanced split: trusted rows of the data itself."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils import check_random_state, check_scalar, indexable
+
+from skotw._compat import safe_indexing
+from skotw._validation import encode_labels
+
+from ._sampling import draw_per_class
+
+__all__ = ["balanced_meta_split"]
+
+
+def balanced_meta_split(X, y, n_per_class=10, random_state=None):
+    """Set the same number of rows of every class aside as a meta set.
+
+    The counterpart of :func:`~sklearn.model_selection.train_test_split` for trusted examples: the
+    rows that you check by hand, or whose labels you already trust. It only chooses rows, it does
+    not make them right: split before noise is added, or correct the labels that it hands out.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix, data frame or list, of n_samples rows
+        The data; rows of any kind and of any number of dimensions.
+    y : array-like of shape (n_samples,)
+        Class labels of any type.
+    n_per_class : int, default=10
+        Number of rows of every class that go to the meta set.
+    random_state : int, RandomState instance or None, default=None
+        Chooses the rows. Pass an int for the same split at every call.
+
+    Returns
+    -------
+    X_train, y_train, X_meta, y_meta : containers of the types given
+        The rows that stay, then the rows set aside: ``n_per_class`` of each class. No row is in
+        both. Both parts keep the order of the input. Sparse ``X`` comes back as CSR.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than ``n_per_class + 1`` rows, since the training set must keep one
+        row of every class. The message names the classes.
+
+    See Also
+    --------
+    class_prototypes : Trusted points without trusted rows.
+    skotw.OTSampleWeighter : Takes the four results, in this order, as arguments of ``fit``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skotw.meta import balanced_meta_split
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_train, y_train, X_meta, y_meta = balanced_meta_split(X, y, 5, random_state=0)
+    >>> X_train.shape, X_meta.shape
+    ((135, 4), (15, 4))
+    """
+    check_scalar(n_per_class, "n_per_class", numbers.Integral, min_val=1)
+    X, y = indexable(X, y)
+    classes, codes = encode_labels(y)
+    counts = np.bincount(codes)
+    small = counts <= n_per_class
+    if small.any():
+        named = ", ".join(f"{label!r} ({n})" for label, n in zip(classes[small].tolist(), counts[small], strict=True))
+        raise ValueError(
+            f"n_per_class={n_per_class} needs at least {n_per_class + 1} rows of every class, one "
+            f"of which stays in the training set; too few rows of: {named}. Lower n_per_class, or "
+            "leave these classes out or merge them."
+        )
+
+    in_meta = np.zeros(codes.size, dtype=bool)
+    sizes = np.full(classes.size, n_per_class)
+    in_meta[draw_per_class(codes, sizes, check_random_state(random_state))] = True
+    train, meta = np.flatnonzero(~in_meta), np.flatnonzero(in_meta)
+    return (
+        safe_indexing(X, train),
+        safe_indexing(y, train),
+        safe_indexing(X, meta),
+        safe_indexing(y, meta),
+    )

@@ -1,0 +1,81 @@
+"""Blocks on threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from skotw._transport.arrays import namespace
+from skotw._transport.blocks import Compute, Partition, for_blocks, sum_blocks
+
+NUMPY = namespace(np.empty(0))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_blocks_are_all_run_once_and_consumed_in_order(n_threads):
+    partition = Partition.of([7, 0, 25, 1], 3)
+    run, consumed = [], []
+    for_blocks(
+        lambda block, work: (run.append(block), block.start)[1],
+        partition,
+        Compute(n_threads),
+        NUMPY,
+        lambda block, start: consumed.append((block, start)),
+    )
+    assert [block for block, _ in consumed] == list(partition.blocks)
+    assert all(block.start == start for block, start in consumed)
+    assert sorted(run, key=lambda block: block.start) == list(partition.blocks)
+
+
+def test_sums_are_the_same_to_the_bit_for_any_number_of_threads():
+    values = np.random.default_rng(0).standard_normal((1000, 3)).astype(np.float32)
+    partition = Partition.of([400, 600], 7)
+
+    def total(n_threads):
+        return sum_blocks(
+            lambda block, work: values[block.rows].sum(axis=0), partition, Compute(n_threads), NUMPY, np.zeros((2, 3))
+        )
+
+    for n_threads in (2, 3, 8):
+        np.testing.assert_array_equal(total(n_threads), total(1))
+    np.testing.assert_allclose(total(1), [values[:400].sum(axis=0), values[400:].sum(axis=0)], rtol=1e-4)
+
+
+def test_threads_have_scratch_memory_of_their_own():
+    owners = {}
+    together = threading.Barrier(2, timeout=10)
+
+    def function(block, work):
+        if not work:
+            together.wait()  # both threads are at work
+            work["owner"] = threading.get_ident()
+        owners[block.start] = (work["owner"], threading.get_ident())
+
+    for_blocks(function, Partition.of([40], 4), Compute(2), NUMPY)
+    assert len({owner for owner, _ in owners.values()}) == 2
+    assert all(owner == thread for owner, thread in owners.values())
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_error_in_a_block_comes_out_and_ends_the_work(n_threads):
+    started = []
+
+    def function(block, work):
+        started.append(block.start)
+        if block.start >= 8:
+            raise ZeroDivisionError(f"row {block.start}")
+
+    with pytest.raises(ZeroDivisionError, match="row"):
+        for_blocks(function, Partition.of([4000], 4), Compute(n_threads), NUMPY)
+    assert len(started) < 1000
+
+
+def test_floating_point_errors_are_treated_as_where_the_work_was_asked_for():
+    def overflow(block, work):
+        return np.float32(3e38) * np.ones(1, np.float32) * 10
+
+    partition = Partition.of([64], 4)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        for_blocks(overflow, partition, Compute(2), NUMPY)
+    with np.errstate(over="ignore"):
+        for_blocks(overflow, partition, Compute(2), NUMPY)  # a warning would be an error
