@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,7 +15,7 @@ from skotw.metrics import effective_sample_size
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
-from .model import Stream, settle, solve
+from .model import Stream, differences, settle, solve
 from .settings import Settings
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
@@ -406,6 +407,54 @@ class OTSampleWeighter(BaseEstimator):
                 chunk = check_chunk(given, intake, stream.basis.target)
                 stream = stream.learn(chunk.rows)
             self._publish(intake, stream.fitted(), chunk.reference, stream=stream)
+        return self
+
+    @available_if(can_stream)
+    def merge(self, other):
+        """Add what another weighter has learned from chunks of its own.
+
+        Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
+        one would that learns all of it: merge them in any order. They must measure rows alike. Give all of them the
+        same fitted embedding, ``cost_scale``, ``reg`` and meta set, as :meth:`partial_fit` shows.
+
+        Parameters
+        ----------
+        other : OTSampleWeighter
+            After ``partial_fit``; it stays as it is.
+
+        Returns
+        -------
+        self : OTSampleWeighter
+            Weighter that has learned the chunks of both.
+
+        Raises
+        ------
+        TypeError
+            If ``other`` is no OTSampleWeighter.
+        sklearn.exceptions.NotFittedError
+            If one of the two has learned no chunk by ``partial_fit``.
+        ValueError
+            If the two measure rows differently, naming by what.
+        AttributeError
+            If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
+        """
+        if not isinstance(other, OTSampleWeighter):
+            raise TypeError(f"merge takes another OTSampleWeighter; got {type(other).__name__}.")
+        streams = [getattr(weighter, "_stream", None) for weighter in (self, other)]
+        if None in streams:
+            raise NotFittedError(
+                f"{'This' if streams[0] is None else 'The other'} weighter has learned no chunk: call partial_fit "
+                "first, on both. What fit has learned cannot be merged."
+            )
+        differ = differences(*(stream.basis for stream in streams))
+        if differ:
+            raise ValueError(
+                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "
+                "set, cost_scale, reg and fitted embedding, as sklearn.frozen.FrozenEstimator keeps it."
+            )
+        with unchanged_on_error(self):
+            stream = streams[0].merge(streams[1])
+            self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream)
         return self
 
     def weigh(self, X, y=None, *, sample_weight=None):

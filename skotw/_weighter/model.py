@@ -179,14 +179,12 @@ def differences(basis, other):
     if not _alike(columns.weight, others.weight):
         names.append("sample_weight_meta")
     if not _alike(columns.Z, others.Z):
-        names.append("the trusted rows or their embedding")
+        names.append("the trusted rows, or what the embedding makes of them")
     if not _alike(basis.group_mass, other.group_mass):
         names.append("class_mass")
     if not all(_alike(value, other.metric.params[name]) for name, value in basis.metric.params.items()):
         names.append("the variances that the metric took from the rows")
-    for name in ("cost_scale", "reg"):
-        if not _alike(getattr(basis, name), getattr(other, name)):
-            names.append(name)
+    names.extend(name for name in ("cost_scale", "reg") if not _alike(getattr(basis, name), getattr(other, name)))
     if not _alike(basis.label_scale, other.label_scale):
         names.append("the unit of the label cost")
     return names
@@ -204,10 +202,15 @@ def _same_target(a, b):
 def _alike(a, b):
     """Equal up to what sums in another order leave."""
     if sparse.issparse(a) or sparse.issparse(b):
-        return sparse.issparse(a) and sparse.issparse(b) and a.shape == b.shape and _alike((a - b).data, 0.0)
-    a, b = (x if isinstance(x, float) else to_numpy(x) for x in (a, b))
-    single = np.result_type(a, b) == np.float32
-    return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-5 if single else 1e-12, atol=1e-5 if single else 1e-12)
+        if not (sparse.issparse(a) and sparse.issparse(b) and a.shape == b.shape):
+            return False
+        gap, size, dtype = abs(a - b).max(), abs(b).max(), a.dtype
+    else:
+        a, b = (np.asarray(x if np.isscalar(x) else to_numpy(x)) for x in (a, b))
+        if a.shape != b.shape:
+            return False
+        gap, size, dtype = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=0.0), a.dtype
+    return bool(gap <= (1e-5 if dtype == np.float32 else 1e-10) * size)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The weighter on features: tensors, standardised and solved where they are, perhaps spread over processes.
 
 With ``torch.distributed`` every process solves for the rows that it has. What they must agree on are sums over all
-rows, and those are few numbers: one normaliser per class and meta sample, the sums of weights per class, the unit of the
-cost and, where ``reg="auto"`` asks for them, the histograms behind the reliability and sums of votes. No features travel.
+rows, and those are few numbers: one normaliser per class and meta sample, the sums of weights per class, the unit of
+the cost and, where ``reg="auto"`` asks for them, the histograms behind the reliability and sums of votes. No features
+travel.
 """
 
 import math
