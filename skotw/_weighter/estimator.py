@@ -9,9 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
 from skotw._transport.arrays import like
-from skotw._validation import unchanged_on_error
+from skotw._validation import unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
+from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
@@ -398,6 +399,8 @@ class OTSampleWeighter(BaseEstimator):
                 checked = check_sets(given, Intake(settings), stream=True)
                 intake, chunk = checked.intake, checked.chunk
                 stream = Stream.begin(settle(checked, stream=True))
+                settled = settled_by_rows(stream.basis, intake.embedding)
+                drift = Drift.of(chunk.rows.Z) if settled else None
             else:
                 _check_same_stream(given, stream.basis.settings.changed(settings))
                 intake = self._intake
@@ -406,7 +409,9 @@ class OTSampleWeighter(BaseEstimator):
                     return self
                 chunk = check_chunk(given, intake, stream.basis.target)
                 stream = stream.learn(chunk.rows)
+                drift = _told(self._drift, chunk.rows.Z, settled_by_rows(stream.basis, intake.embedding))
             self._publish(intake, stream.fitted(), chunk.reference, stream=stream)
+            self._drift = drift
         return self
 
     @available_if(can_stream)
@@ -454,7 +459,9 @@ class OTSampleWeighter(BaseEstimator):
             )
         with unchanged_on_error(self):
             stream = streams[0].merge(streams[1])
+            drift = self._drift
             self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream)
+            self._drift = drift
         return self
 
     def weigh(self, X, y=None, *, sample_weight=None):
@@ -517,7 +524,7 @@ class OTSampleWeighter(BaseEstimator):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
             vars(self).pop(name, None)
-        self._intake, self._model, self._stream = intake, fitted, stream
+        self._intake, self._model, self._stream, self._drift = intake, fitted, stream, None
         vars(self).update(intake.features)
         self.embedding_ = intake.embedding
         self.potentials_ = like(fitted.potentials, reference)
@@ -555,6 +562,19 @@ def _check_same_stream(given, changed):
             f"Parameters stay as they were at the first chunk, and these have changed: {', '.join(changed)}. Set them "
             "back, or start anew with a clone of the weighter."
         )
+
+
+def _told(drift, Z, settled):
+    """Warn once where later chunks lie elsewhere than the first; None from then on."""
+    if drift is None or not (drift := drift.meet(Z)).has_left():
+        return drift
+    warn(
+        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}: the weights differ "
+        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: with "
+        "s = OTSampleWeighter().fit(sample and meta set), stream to OTSampleWeighter(embedding=FrozenEstimator("
+        "s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
+    )
+    return None
 
 
 def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None, sample_weight_meta=None, **params):

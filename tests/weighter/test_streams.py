@@ -278,3 +278,67 @@ def test_a_fit_has_no_table_of_classes_and_columns(sets):
     w.weigh(X, y)
     table = n * 2 * n * 8
     assert len(pickle.dumps(w)) < table / 10
+
+
+# ------------------------------------------------------------------------------------------------
+# Chunks that are no random part of the rows
+
+
+def stream(w, chunks, X, y, X_meta, y_meta):
+    meta = (X_meta, y_meta)
+    for chunk in chunks:
+        w.partial_fit(X[chunk], y[chunk], *meta)
+        meta = ()
+    return w
+
+
+def sparse_sets(X, y, X_meta, y_meta):
+    return sparse.csr_array(np.maximum(X, 0)), y, sparse.csr_array(np.maximum(X_meta, 0)), y_meta
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "precomputed"])
+def test_sorted_chunks_are_told_once_with_the_remedy(sets, kind):
+    params = {}
+    order = np.argsort(sets[0][:, 0])
+    if kind == "sparse":
+        sets = sparse_sets(*sets)
+    if kind == "precomputed":
+        from sklearn.metrics import pairwise_distances
+
+        sets = pairwise_distances(sets[0], sets[2]), sets[1], None, sets[3]
+        params = {"metric": "precomputed"}
+    chunks = np.array_split(order, 6)
+    with pytest.warns(UserWarning, match="which has settled .*random sample.*FrozenEstimator") as caught:
+        stream(OTSampleWeighter(**params), chunks, *sets)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert ("settled embedding, cost_scale, reg:" in str(caught[0].message)) == (kind == "dense")
+
+
+def test_chunks_sorted_by_class_are_told(sets):
+    X, y, X_meta, y_meta = sets
+    X, X_meta = X + 3.0 * y[:, None], X_meta + 3.0 * y_meta[:, None]
+    with pytest.warns(UserWarning, match="Later chunks lie elsewhere than the first one"):
+        stream(OTSampleWeighter(), np.array_split(np.argsort(y), 6), X, y, X_meta, y_meta)
+
+
+@pytest.mark.parametrize("draw", ["normal", "lognormal", "cauchy", "rare", "constant"])
+@pytest.mark.parametrize("size", [40, 100])
+def test_chunks_at_random_are_not_told(draw, size):
+    rng = np.random.default_rng(0)
+    n, d = 600, 20
+    X = {
+        "normal": rng.normal(size=(n, d)),
+        "lognormal": rng.lognormal(sigma=2, size=(n, d)),
+        "cauchy": rng.standard_cauchy(size=(n, d)),
+        "rare": (rng.uniform(size=(n, d)) < np.geomspace(0.002, 0.5, d)).astype(float),
+        "constant": np.ones((n, d)),
+    }[draw]
+    y = rng.integers(0, 2, n)
+    chunks = np.array_split(np.arange(n - 20), (n - 20) // size)
+    for rows in (X, sparse.csr_array(X)):
+        stream(OTSampleWeighter(), chunks, rows, y, rows[n - 20 :], y[n - 20 :])
+
+
+def test_nothing_is_told_where_the_first_chunk_settles_nothing(sets):
+    stream(OTSampleWeighter(**SETTLED), np.array_split(np.argsort(sets[0][:, 0]), 6), *sets)
