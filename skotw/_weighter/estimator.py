@@ -2,24 +2,19 @@
 
 from numbers import Integral, Real
 
-import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples, safe_indexing
-from skotw._transport.arrays import like, like_rows
-from skotw._validation import check_weights, named
+from skotw._compat import HasMethods, Interval, StrOptions, fit_context
+from skotw._transport.arrays import like
 from skotw.metrics import effective_sample_size
 
-from .embedding import embed, fit_embedding, float_dtypes
 from .feature_cost import METRICS
-from .frames import is_frame
-from .labels import TARGET_TYPES, Target, target_kind
+from .input import Given, Intake, check_chunk, check_sets, check_settings
+from .labels import TARGET_TYPES
 from .model import TransportModel
-from .sets import Meta, Rows
+from .settings import Settings
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
@@ -279,8 +274,7 @@ class OTSampleWeighter(BaseEstimator):
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, or parameters contradict each other.
         """
-        self._check_parameters()
-        chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        chunk = self._start(Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta))
         weights = self._model.solve(chunk.rows)
         self._publish(chunk.scatter(weights))
         return self
@@ -371,9 +365,8 @@ class OTSampleWeighter(BaseEstimator):
         AttributeError
             If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
         """
-        self._check_parameters()
         if not getattr(self, "_streaming", False):
-            chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=True)
+            chunk = self._start(Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta), stream=True)
         else:
             if X_meta is not None or y_meta is not None or sample_weight_meta is not None:
                 raise ValueError(
@@ -441,183 +434,28 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    # ------------------------------------------------------------------ input
-
-    def _check_parameters(self):
-        """Combinations that make no sense."""
-        if self.metric == "precomputed":
-            if not (self.embedding is None or isinstance(self.embedding, str)):
-                raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
-            if self.n_prototypes is not None:
-                raise ValueError(
-                    "metric='precomputed' has no rows to average: leave n_prototypes at None, and give the "
-                    "costs to the prototypes instead."
-                )
-        if self.solver == "gradient" and self.label_cost == "hard":
-            raise ValueError("solver='gradient' needs finite costs: use label_cost='auto', or solver='exact'.")
-
-    def _start(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, stream=False):
-        """Check the two sets against each other and settle all that later rows are measured by."""
-        self._check_sets(X, y, X_meta, y_meta, sample_weight_meta)
-        X = self._check_rows(X, "X", reset=True)
-        n_samples = num_samples(X)
-        X, y, weight, kept = _drop_weightless(X, y, sample_weight, "sample_weight", n_samples)
-        if len(weight) < 2:
-            raise ValueError(
-                f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
-                "against, and a minimum of 2 is required."
-            )
-        alone = self.metric != "precomputed" and X_meta is None
-        y_reference = y if alone else y_meta
-        kind = None if y_reference is None else target_kind(y_reference, self.target_type)
-        self._check_kind(kind, alone)
-        self.embedding_ = None
-        if self.metric != "precomputed":
-            weighted = None if np.all(weight == weight[0]) else weight
-            self.embedding_ = self._fit_embedding(X, y, weighted)
-        self._widen = False
-        Z = self._embed(X, "X")
-        self._widen = self.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z)
-        Z = Z.astype(np.float64) if self._widen else Z
-        by_cell = self.prior == "balanced" or self.n_prototypes is not None
-        if alone:
-            target = Target.of(y, len(weight), self.target_type, by_cell)
-            meta = None
-        else:
-            Z_meta, y_meta, meta_weight = self._meta_rows(X_meta, y_meta, Z, sample_weight_meta)
-            target = Target.of(y_meta, len(meta_weight), self.target_type, by_cell)
-            meta = Meta(Z_meta, target, meta_weight)
-        codes, values = target.encode(y, len(weight), "y")
-        n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
-        if kind == "classes" and n_classes < 2:
-            raise ValueError(
-                f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
-                "weights from the features alone leave out y and y_meta."
-            )
-        rows = Rows(Z, codes, values, weight)
-        self._streaming = stream
-        self._model = self._new_model(rows, meta, target, stream)
-        return _Chunk(rows, kept, n_samples)
-
-    def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
-        """Which of the four were given, and whether that makes sense."""
-        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
-        if numbers and not isinstance(X_meta[0], str):
-            raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
-        if self.metric == "precomputed":
-            if (y is None) != (y_meta is None):
-                raise ValueError("metric='precomputed' needs y_meta, the labels of X's columns, together with y.")
-            return
-        if X_meta is not None and y_meta is None and y is not None:
-            raise ValueError("X_meta was given without y_meta: pass the labels of the trusted rows.")
-        if X_meta is None and y_meta is not None:
-            raise ValueError("y_meta was given without X_meta: pass the trusted rows themselves.")
-        if X_meta is None and sample_weight_meta is not None:
-            raise ValueError("sample_weight_meta was given without X_meta and y_meta.")
-        if X_meta is None and y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None. Pass y, or X_meta "
-                "for weights from the features alone."
-            )
-
-    def _check_kind(self, kind, alone):
-        if kind == "continuous":
-            if alone:
-                raise ValueError(
-                    "Unknown label type: continuous. A continuous target has no classes whose prototypes could "
-                    "stand in for a meta set: pass X_meta and y_meta, or class labels."
-                )
-            if self.n_prototypes is not None:
-                raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
-        if (kind in ("continuous", "columns") or kind is None) and self.label_cost == "hard":
-            raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
-        if (kind == "continuous" or kind is None) and isinstance(self.class_mass, dict):
-            raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
-
-    def _check_rows(self, X, name, *, reset):
-        """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
-        ours = self.embedding is None or isinstance(self.embedding, str)
-        if self.metric != "precomputed" and (not ours or (self.embedding and is_frame(X))):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if num_samples(X) == 0:
-                raise ValueError(f"{name} has 0 sample(s), while a minimum of 1 is required.")
-            return X
-        checks = {"accept_sparse": "csr", "dtype": float_dtypes(X), "ensure_all_finite": False}
-        if name != "X":
-            validate_data(self, X, reset=False, skip_check_array=True)
-            return check_array(X, **checks, input_name=name)
-        return validate_data(self, X, reset=reset, **checks)
-
-    def _fit_embedding(self, X, y, sample_weight):
-        return fit_embedding(self.embedding, X, y, sample_weight, self.random_state, self.n_jobs)
-
-    def _new_model(self, rows, meta, target, stream):
-        return TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)
-
-    def _embed(self, X, name):
-        Z = embed(self.embedding_, X, name, allow_nan=self.metric == "nan_euclidean")
-        if self.metric == "precomputed" and Z.min() < 0:
-            raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
-        return Z.astype(np.float64) if self._widen else Z
-
-    def _meta_rows(self, X_meta, y_meta, Z, sample_weight_meta):
-        """Embedded trusted rows, their labels and weights, without weightless ones."""
-        if self.metric == "precomputed":
-            Z_meta = self._meta_costs(X_meta, y_meta, Z)
-            weight = np.ones(Z.shape[1])
-            if sample_weight_meta is not None:
-                weight = check_weights(sample_weight_meta, "sample_weight_meta", Z.shape[1])
-                if not (weight > 0).all():
-                    raise ValueError(
-                        "metric='precomputed' takes positive sample_weight_meta: drop the columns of X whose "
-                        "weight is zero."
-                    )
-            return Z_meta, y_meta, weight
-        if num_samples(X_meta) == 0:
-            raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
-        X_meta = self._check_rows(X_meta, "X_meta", reset=False)
-        if y_meta is not None:
-            check_consistent_length(X_meta, y_meta)
-        X_meta, y_meta, weight, _ = _drop_weightless(
-            X_meta, y_meta, sample_weight_meta, "sample_weight_meta", num_samples(X_meta)
-        )
-        Z_meta = self._embed(X_meta, "X_meta")
-        if Z_meta.shape[1] != Z.shape[1]:
-            raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
-        return like_rows(Z_meta, Z), y_meta, weight
-
-    def _meta_costs(self, X_meta, y_meta, Z):
-        """Costs among the meta samples, which only the reliability needs; None without."""
-        n_meta = Z.shape[1]
-        if y_meta is not None and num_samples(y_meta) != n_meta:
-            raise ValueError(
-                f"With metric='precomputed' X must have one column per meta sample: it has {n_meta}, and "
-                f"y_meta has {num_samples(y_meta)} labels."
-            )
-        if X_meta is None:
-            return None
-        Z_meta = self._embed(self._check_rows(X_meta, "X_meta", reset=False), "X_meta")
-        if Z_meta.shape[0] != n_meta:
-            raise ValueError(
-                f"With metric='precomputed' X has the costs to {n_meta} meta samples, so X_meta must have "
-                f"shape {(n_meta, n_meta)}, the costs among them; got {tuple(Z_meta.shape)}."
-            )
-        return Z_meta
+    def _start(self, given, *, stream=False):
+        """Check the two sets and settle all that later rows are measured by."""
+        settings = Settings.of(self)
+        check_settings(settings)
+        checked = check_sets(given, Intake(settings), stream=stream)
+        self._model = TransportModel(settings, checked.chunk.rows, checked.meta, checked.target, stream=stream)
+        self._intake, self._streaming = checked.intake, stream
+        return checked.chunk
 
     def _chunk(self, X, y, sample_weight):
         """Checked and embedded rows for a model that stands."""
-        X = self._check_rows(X, "X", reset=False)
-        n_samples = num_samples(X)
-        X, y, weight, kept = _drop_weightless(X, y, sample_weight, "sample_weight", n_samples)
-        Z = self._embed(X, "X")
-        codes, values = self._model.target.encode(y, len(weight), "y")
-        return _Chunk(Rows(Z, codes, values, weight), kept, n_samples)
+        return check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
 
     # ------------------------------------------------------------------ output
 
     def _publish(self, sample_weight):
-        model = self._model
+        model, intake = self._model, self._intake
         self.sample_weight_ = sample_weight
+        self.embedding_ = intake.embedding
+        for name in ("n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+        vars(self).update(intake.features)
         self.potentials_ = like(model.potentials, sample_weight)
         self.objective_ = model.objective
         self.n_iter_ = model.n_iter
@@ -639,43 +477,6 @@ class OTSampleWeighter(BaseEstimator):
                 f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
                 f"sample size {self.effective_sample_size_:.1f}"
             )
-
-
-def _squares_leave_float32(Z):
-    """Whether rows are float32 of a scale whose squares, or their inverse, are not: they are measured in float64."""
-    if not (issparse(Z) or isinstance(Z, np.ndarray)) or Z.dtype != np.float32 or not Z.shape[1]:
-        return False
-    peak = max(abs(Z.max()), abs(Z.min()))
-    return bool(peak > 1e15 or 0 < peak < 1e-12)
-
-
-class _Chunk:
-    """Rows with weight, and where they stand among the rows given."""
-
-    def __init__(self, rows, kept, n_given):
-        self.rows, self.kept, self.n_given = rows, kept, n_given
-
-    def scatter(self, values):
-        """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
-        dense = self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
-        values = like(values, dense) if isinstance(values, np.ndarray) else values
-        if self.kept is None:
-            return values
-        out = like(np.zeros((self.n_given, *values.shape[1:])), dense)
-        out[self.kept] = values
-        return out
-
-
-def _drop_weightless(X, y, weight, name, n_samples):
-    """Rows of positive weight, their labels and weights, and their indices (None: all of them)."""
-    if weight is None:
-        return X, y, np.ones(n_samples), None
-    weight = check_weights(weight, name, n_samples)
-    if (weight > 0).all():
-        return X, y, weight, None
-    kept = np.flatnonzero(weight > 0)
-    y = None if y is None else safe_indexing(y, kept)
-    return safe_indexing(X, kept), y, weight[kept], kept
 
 
 def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None, sample_weight_meta=None, **params):

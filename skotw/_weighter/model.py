@@ -40,8 +40,7 @@ class TransportModel:
 
     Parameters
     ----------
-    settings : dict
-        Parameters of :class:`~skotw.OTSampleWeighter`.
+    settings : Settings
     rows : Rows
         Training rows; with ``stream`` the first of them.
     meta : Meta or None
@@ -57,14 +56,14 @@ class TransportModel:
         origin = Meta(rows.Z, target, rows.weight) if meta is None else meta
         columns = origin
         with one_blas_thread():
-            self.metric = FeatureMetric.of(settings["metric"], rows.Z, rows.weight, origin.Z)
-            if meta is None or settings["n_prototypes"] is not None:
-                columns = _prototypes(origin, settings["n_prototypes"] or 1)
+            self.metric = FeatureMetric.of(settings.metric, rows.Z, rows.weight, origin.Z)
+            if meta is None or settings.n_prototypes is not None:
+                columns = _prototypes(origin, settings.n_prototypes or 1)
         order = np.argsort(columns.target.meta_codes, kind="stable")
-        if settings["metric"] == "precomputed":
+        if settings.metric == "precomputed":
             columns = replace(columns, Z=np.arange(len(order)))
         self.columns = columns.take(order)
-        self.group_mass = _group_mass(settings["class_mass"], origin)
+        self.group_mass = _group_mass(settings.class_mass, origin)
         self.target = target
         n_groups = target.n_groups
         self.group_weight = np.zeros(n_groups)
@@ -80,7 +79,7 @@ class TransportModel:
             if meta is not None and meta.Z is not None:
                 self._meter = self._new_meter(meta)
                 self._meter_add(ordered)
-        self.reg = settings["reg"]
+        self.reg = settings.reg
         if self.reg == "auto":
             self.reg = UNKNOWN_REG if meta is None else self._choose_reg(ordered, meta, group_weight)
         self.reg = float(self.reg)
@@ -100,7 +99,7 @@ class TransportModel:
         a = ordered.weight / unit
         problem = replace(self.problem, log_ratio=self.problem.log_ratio + np.log(unit))
         cost = self._cost(ordered)
-        if self.settings["solver"] == "gradient":
+        if self.settings.solver == "gradient":
             result = self._solve_gradient(cost, a, problem, ordered.counts)
         else:
             solver = relaxed if problem.rho > 0 else exact
@@ -198,7 +197,7 @@ class TransportModel:
     @property
     def compute(self):
         """Threads and memory as they are set now."""
-        return compute_of(self.settings["n_jobs"])
+        return compute_of(self.settings.n_jobs)
 
     # ---- sums over rows, which are all here
 
@@ -242,7 +241,7 @@ class TransportModel:
         within = np.bincount(codes, weights=weight, minlength=len(mass))
         b = weight[active] * (mass / within)[codes[active]]
         with np.errstate(divide="ignore"):
-            if self.settings["prior"] == "balanced":
+            if self.settings.prior == "balanced":
                 log_ratio = np.log(mass) - np.log(np.where(present, group_weight, 1.0))
             else:
                 log_ratio = np.where(present, -np.log(group_weight.sum()), -np.inf)
@@ -253,10 +252,10 @@ class TransportModel:
         self.problem = self._problem(self.columns.target.take(self.active), b, log_ratio, self.reg)
 
     def _problem(self, target, b, log_ratio, eps):
-        lam = float(self.settings["label_weight"])
+        lam = float(self.settings.label_weight)
         differ = target.group_cost()
         columns = None
-        if self.settings["label_cost"] == "hard":
+        if self.settings.label_cost == "hard":
             label_cost = np.where(differ > 0, np.inf, 0.0)
             edges = np.searchsorted(target.meta_codes, np.arange(target.n_groups + 1))
             columns = tuple(map(slice, edges[:-1].tolist(), edges[1:].tolist()))
@@ -264,13 +263,13 @@ class TransportModel:
             label_cost = lam * differ
         # label costs that go by pairs ride with the features, whose unit is then that of C
         rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
-        rho = float(self.settings["reg_prior"])
+        rho = float(self.settings.reg_prior)
         return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
 
     def _cost(self, ordered, active=None):
         """Cost that goes by pairs of rows and columns."""
         columns = self.columns.take(self.active if active is None else active)
-        lam = float(self.settings["label_weight"])
+        lam = float(self.settings.label_weight)
         if lam < 1.0:
             features = self.metric.cost(ordered.rows, columns.Z)
         else:
@@ -285,7 +284,7 @@ class TransportModel:
         active, b, log_ratio = self._marginals(group_weight, self.columns)
         columns = self.columns.take(active)
         p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
-        self.cost_scale = self.settings["cost_scale"]
+        self.cost_scale = self.settings.cost_scale
         if self.cost_scale is None:
             mean = self._mean(self.metric.cost(ordered.rows, columns.Z), p, b)
             self.cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
@@ -297,7 +296,7 @@ class TransportModel:
 
     def _choose_reg(self, ordered, meta, group_weight):
         """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
-        if self.target.kind != "classes" or self.settings["label_weight"] == 1.0 or (group_weight > 0).sum() < 2:
+        if self.target.kind != "classes" or self.settings.label_weight == 1.0 or (group_weight > 0).sum() < 2:
             return UNKNOWN_REG
         known = not np.isnan(self.reliability.overall)
         information = self.reliability.label_information() if known else 0.0
@@ -310,7 +309,7 @@ class TransportModel:
         tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
         if tables > self.compute.cache_bytes:
             return UNKNOWN_REG
-        precomputed = self.settings["metric"] == "precomputed"
+        precomputed = self.settings.metric == "precomputed"
         cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
         unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))
         a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
@@ -345,7 +344,7 @@ class TransportModel:
     def _fit_cap(self, weights, rows):
         """Cap each group's weights, the excess going to its other rows; remembered for :meth:`weigh`."""
         self.cap = None
-        if self.settings["max_weight"] is None:
+        if self.settings.max_weight is None:
             return weights
         groups = self.target.n_groups
         limit, factor = np.ones(groups), np.ones(groups)
@@ -355,7 +354,7 @@ class TransportModel:
             a = rows.weight[members]
             ratio = out[members] / a
             mean = out[members].sum() / a.sum()
-            limit[group] = self.settings["max_weight"] * mean
+            limit[group] = self.settings.max_weight * mean
             factor[group] = cap_factor(ratio, a, limit[group])
             out[members] = a * np.minimum(ratio * factor[group], limit[group])
         self.cap = (limit, factor)

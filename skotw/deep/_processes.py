@@ -47,7 +47,7 @@ class SharedModel(TransportModel):
         return all_logsumexp(log_normalisers)
 
     def _meter_add(self, ordered):
-        if self.settings["reg"] != "auto":  # histograms are many numbers: the reliability stays unknown
+        if self.settings.reg != "auto":  # histograms are many numbers: the reliability stays unknown
             return
         self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
         self._meter.histograms = all_reduce(self._meter.histograms)

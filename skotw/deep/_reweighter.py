@@ -1,6 +1,6 @@
 """OTReweighter: weights from the features of a network, for training loops of any kind."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter, _can_stream
 from skotw._weighter.feature_cost import GEMM_METRICS
+from skotw._weighter.input import Given, Intake, check_sets, check_settings
 from skotw._weighter.model import TransportModel
+from skotw._weighter.settings import Settings
 
 from ._processes import SharedModel, all_reduce
 
@@ -207,10 +209,16 @@ class _FeatureWeighter(OTSampleWeighter):
 
     def refit(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, mini_batch):
         self._validate_params()
-        self._check_parameters()
+        settings = Settings.of(self)
+        check_settings(settings)
         if self._shared:
-            self._check_shared(X_meta)
-        chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=self._shared or mini_batch)
+            _check_shared(settings, X_meta)
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        stream = self._shared or mini_batch
+        checked = check_sets(given, TensorIntake(settings, shared=self._shared), stream=stream)
+        chunk, self._intake = checked.chunk, checked.intake
+        model = SharedModel if self._shared else _BatchModel if stream else TransportModel
+        self._model = model(settings, chunk.rows, checked.meta, checked.target, stream=stream)
         if self._shared:
             self._model.learn(chunk.rows)
             weights = self._model.weigh(chunk.rows)
@@ -219,7 +227,6 @@ class _FeatureWeighter(OTSampleWeighter):
         self._publish(to_numpy(chunk.scatter(weights)))
         self._model.columns = replace(self._model.columns, Z=_host_rows(self._model.columns.Z))
         self._model._meter = None
-        self._streaming = False
 
     def _chunk(self, X, y, sample_weight):
         chunk = super()._chunk(X, y, sample_weight)
@@ -232,62 +239,66 @@ class _FeatureWeighter(OTSampleWeighter):
         finally:
             self._model.columns = replace(self._model.columns, Z=_host_rows(self._model.columns.Z))
 
-    def _check_shared(self, X_meta):
-        try:
-            _can_stream(self)
-        except AttributeError as error:
-            raise ValueError(f"With distributed=True no process has all rows. {error}") from error
-        if X_meta is None:
-            raise ValueError("distributed=True needs a meta set: prototypes of the rows would differ by process.")
-        if not (self.embedding is None or isinstance(self.embedding, str)):
-            raise ValueError("distributed=True takes embedding='scale' or None: another would differ by process.")
-        if self.metric in ("seuclidean", "mahalanobis"):
-            raise ValueError(f"metric={self.metric!r} needs all rows at once: with distributed=True use another.")
 
-    def _check_rows(self, X, name, *, reset):
-        if not len(X):
-            raise ValueError(f"{name} has 0 sample(s), while a minimum of 1 is required.")
-        if reset:
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{name} has {X.shape[1]} features, but the training samples have {self.n_features_in_}: take both "
-                "from the same layer of the network."
-            )
-        return X
+def _check_shared(settings, X_meta):
+    try:
+        _can_stream(settings)
+    except AttributeError as error:
+        raise ValueError(f"With distributed=True no process has all rows. {error}") from error
+    if X_meta is None:
+        raise ValueError("distributed=True needs a meta set: prototypes of the rows would differ by process.")
+    if not settings.embeds_by_itself:
+        raise ValueError("distributed=True takes embedding='scale' or None: another would differ by process.")
+    if settings.metric in ("seuclidean", "mahalanobis"):
+        raise ValueError(f"metric={settings.metric!r} needs all rows at once: with distributed=True use another.")
 
-    def _fit_embedding(self, X, y, sample_weight):
-        if self.embedding is None:
-            return None
-        if isinstance(self.embedding, str):
-            total = all_reduce if self._shared else np.asarray
-            return Standardise.fit(X, sample_weight, compute_of(self.n_jobs), total)
-        return fit_embedding(self.embedding, _host(X), y, sample_weight, self.random_state)
 
-    def _embed(self, X, name):
-        ours = self.embedding is None or isinstance(self.embedding, str)
-        if ours:
-            Z = X if self.embedding_ is None else self.embedding_.transform(X, compute_of(self.n_jobs))
+@dataclass(frozen=True, eq=False)
+class TensorIntake(Intake):
+    """Rows that are tensors, standardised where they are; ``shared`` with other processes."""
+
+    shared: bool = False
+
+    def embed(self, X, name):
+        settings = self.settings
+        if settings.embeds_by_itself:
+            Z = X if self.embedding is None else self.embedding.transform(X, compute_of(settings.n_jobs))
             if not bool(torch.isfinite(Z).all()):
                 raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
         else:
-            Z = embed(self.embedding_, _host(X), name)
-        if X.device.type == "cpu" or self.metric not in GEMM_METRICS or issparse(Z):
+            Z = embed(self.embedding, _host(X), name)
+        if X.device.type == "cpu" or settings.metric not in GEMM_METRICS or issparse(Z):
             Z = _host_rows(Z)
         else:
             Z = torch.as_tensor(Z, device=X.device)
-        return Z.astype(np.float64) if self._widen else Z
+        return Z.astype(np.float64) if self.widen else Z
 
-    def _new_model(self, rows, meta, target, stream):
-        model = SharedModel if self._shared else _BatchModel if stream else TransportModel
-        return model(self.get_params(deep=False), rows, meta, target, stream=stream)
+    def _check(self, X, name, least):
+        if len(X) < least:
+            raise ValueError(f"{name} has 0 sample(s), while a minimum of {least} is required.")
+        features = self.features or {"n_features_in_": X.shape[1]}
+        if X.shape[1] != features["n_features_in_"]:
+            raise ValueError(
+                f"{name} has {X.shape[1]} features, but the training samples have {features['n_features_in_']}: take "
+                "both from the same layer of the network."
+            )
+        return X, features
+
+    def _fit_embedding(self, X, y, sample_weight):
+        settings = self.settings
+        if settings.embedding is None:
+            return None
+        if settings.embeds_by_itself:
+            total = all_reduce if self.shared else np.asarray
+            return Standardise.fit(X, sample_weight, compute_of(settings.n_jobs), total)
+        return fit_embedding(settings.embedding, _host(X), y, sample_weight, settings.random_state)
 
 
 class _BatchModel(TransportModel):
     """A mini-batch: its reliability, which would take longer than all else, says little."""
 
     def _meter_add(self, ordered):
-        if self.settings["reg"] == "auto":
+        if self.settings.reg == "auto":
             super()._meter_add(ordered)
 
 
