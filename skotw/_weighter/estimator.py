@@ -15,6 +15,7 @@ from .input import Given, Intake, check_chunk, check_sets, check_settings
 from .labels import TARGET_TYPES
 from .model import TransportModel
 from .settings import Settings
+from .two_sets import refuse_other_kinds, warn_far, warn_repeated
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
@@ -438,7 +439,13 @@ class OTSampleWeighter(BaseEstimator):
         """Check the two sets and settle all that later rows are measured by."""
         settings = Settings.of(self)
         check_settings(settings)
+        two_sets = given.X_meta is not None and settings.metric != "precomputed"
+        if two_sets:
+            refuse_other_kinds(given.X, given.X_meta)
         checked = check_sets(given, Intake(settings), stream=stream)
+        if two_sets:
+            warn_far(given.X, given.X_meta)
+            warn_repeated(given.X, given.X_meta)
         self._model = TransportModel(settings, checked.chunk.rows, checked.meta, checked.target, stream=stream)
         self._intake, self._streaming = checked.intake, stream
         return checked.chunk
