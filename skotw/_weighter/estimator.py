@@ -3,24 +3,46 @@
 from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, fit_context
+from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
 from skotw._transport.arrays import like
+from skotw._validation import unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
+from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
-from .input import Given, Intake, check_chunk, check_sets, check_settings
+from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
-from .model import TransportModel
+from .model import Stream, differences, settle, solve
 from .settings import Settings
 from .two_sets import refuse_other_kinds, warn_far, warn_repeated
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
 
-def _can_stream(weighter):
+# What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
+_FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
+
+
+class _NotOfChunks:
+    """An attribute that ``partial_fit`` leaves out; where the weighter has it, that hides this."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, weighter, owner=None):
+        if weighter is None:
+            return self
+        message = f"'{type(weighter).__name__}' object has no attribute {self.name!r}"
+        if getattr(weighter, "_stream", None) is not None:
+            message += ". partial_fit weighs no rows: call weigh(X, y) for the weights of any of them."
+        raise AttributeError(message)
+
+
+def can_stream(weighter):
     """Raise where a parameter needs all rows at once, so that there is no ``partial_fit``."""
     settings = {
         "reg_prior": weighter.reg_prior == 0,
@@ -177,6 +199,9 @@ class OTSampleWeighter(BaseEstimator):
     True
     """
 
+    sample_weight_ = _NotOfChunks()
+    effective_sample_size_ = _NotOfChunks()
+
     __metadata_request__fit = {"X_meta": True, "y_meta": True}
     __metadata_request__partial_fit = {"X_meta": True, "y_meta": True}
 
@@ -275,9 +300,11 @@ class OTSampleWeighter(BaseEstimator):
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, or parameters contradict each other.
         """
-        chunk = self._start(Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta))
-        weights = self._model.solve(chunk.rows)
-        self._publish(chunk.scatter(weights))
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        with unchanged_on_error(self):
+            checked = _checked(given, Settings.of(self))
+            fitted, weights = solve(settle(checked))
+            self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
         return self
 
     def fit_weights(
@@ -321,7 +348,7 @@ class OTSampleWeighter(BaseEstimator):
             sample_weight_meta=sample_weight_meta,
         ).sample_weight_
 
-    @available_if(_can_stream)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -366,17 +393,76 @@ class OTSampleWeighter(BaseEstimator):
         AttributeError
             If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
         """
-        if not getattr(self, "_streaming", False):
-            chunk = self._start(Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta), stream=True)
-        else:
-            if X_meta is not None or y_meta is not None or sample_weight_meta is not None:
-                raise ValueError(
-                    "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
-                    "ones, or start anew with a clone of the weighter."
-                )
-            chunk = self._chunk(X, y, sample_weight)
-        self._model.learn(chunk.rows)
-        self._publish(chunk.scatter(self._model.weigh(chunk.rows)))
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        settings, stream = Settings.of(self), getattr(self, "_stream", None)
+        with unchanged_on_error(self):
+            if stream is None:
+                checked = _checked(given, settings, stream=True)
+                intake, chunk = checked.intake, checked.chunk
+                stream = Stream.begin(settle(checked, stream=True))
+                settled = settled_by_rows(stream.basis, intake.embedding)
+                drift = Drift.of(chunk.rows.Z) if settled else None
+            else:
+                _check_same_stream(given, stream.basis.settings.changed(settings))
+                intake = self._intake
+                if num_samples(X) == 0:
+                    intake.check(X, "X", least=0)
+                    return self
+                chunk = check_chunk(given, intake, stream.basis.target)
+                stream = stream.learn(chunk.rows)
+                drift = _told(self._drift, chunk.rows.Z, settled_by_rows(stream.basis, intake.embedding))
+            self._publish(intake, stream.fitted(), chunk.reference, stream=stream)
+            self._drift = drift
+        return self
+
+    @available_if(can_stream)
+    def merge(self, other):
+        """Add what another weighter has learned from chunks of its own.
+
+        Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
+        one would that learns all of it: merge them in any order. They must measure rows alike. Give all of them the
+        same fitted embedding, ``cost_scale``, ``reg`` and meta set, as :meth:`partial_fit` shows.
+
+        Parameters
+        ----------
+        other : OTSampleWeighter
+            After ``partial_fit``; it stays as it is.
+
+        Returns
+        -------
+        self : OTSampleWeighter
+            Weighter that has learned the chunks of both.
+
+        Raises
+        ------
+        TypeError
+            If ``other`` is no OTSampleWeighter.
+        sklearn.exceptions.NotFittedError
+            If one of the two has learned no chunk by ``partial_fit``.
+        ValueError
+            If the two measure rows differently, naming by what.
+        AttributeError
+            If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
+        """
+        if not isinstance(other, OTSampleWeighter):
+            raise TypeError(f"merge takes another OTSampleWeighter; got {type(other).__name__}.")
+        streams = [getattr(weighter, "_stream", None) for weighter in (self, other)]
+        if None in streams:
+            raise NotFittedError(
+                f"{'This' if streams[0] is None else 'The other'} weighter has learned no chunk: call partial_fit "
+                "first, on both. What fit has learned cannot be merged."
+            )
+        differ = differences(*(stream.basis for stream in streams))
+        if differ:
+            raise ValueError(
+                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "
+                "set, cost_scale, reg and fitted embedding, as sklearn.frozen.FrozenEstimator keeps it."
+            )
+        with unchanged_on_error(self):
+            stream = streams[0].merge(streams[1])
+            drift = self._drift
+            self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream)
+            self._drift = drift
         return self
 
     def weigh(self, X, y=None, *, sample_weight=None):
@@ -402,7 +488,7 @@ class OTSampleWeighter(BaseEstimator):
             If y is missing, or has labels that had no training rows.
         """
         check_is_fitted(self)
-        chunk = self._chunk(X, y, sample_weight)
+        chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
     def transport_plan(self, X, y=None, *, sample_weight=None):
@@ -424,7 +510,7 @@ class OTSampleWeighter(BaseEstimator):
             sums to 1; its row sums are the weights before ``max_weight``, divided by their total.
         """
         check_is_fitted(self)
-        chunk = self._chunk(X, y, sample_weight)
+        chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.plan(chunk.rows))
 
     def __sklearn_tags__(self):
@@ -435,55 +521,73 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    def _start(self, given, *, stream=False):
-        """Check the two sets and settle all that later rows are measured by."""
-        settings = Settings.of(self)
-        check_settings(settings)
-        two_sets = given.X_meta is not None and settings.metric != "precomputed"
-        if two_sets:
-            refuse_other_kinds(given.X, given.X_meta)
-        checked = check_sets(given, Intake(settings), stream=stream)
-        if two_sets:
-            warn_far(given.X, given.X_meta)
-            warn_repeated(given.X, given.X_meta)
-        self._model = TransportModel(settings, checked.chunk.rows, checked.meta, checked.target, stream=stream)
-        self._intake, self._streaming = checked.intake, stream
-        return checked.chunk
-
-    def _chunk(self, X, y, sample_weight):
-        """Checked and embedded rows for a model that stands."""
-        return check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
-
-    # ------------------------------------------------------------------ output
-
-    def _publish(self, sample_weight):
-        model, intake = self._model, self._intake
-        self.sample_weight_ = sample_weight
-        self.embedding_ = intake.embedding
-        for name in ("n_features_in_", "feature_names_in_"):
-            self.__dict__.pop(name, None)
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None):
+        """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
+        for name in _FITTED:
+            vars(self).pop(name, None)
+        self._intake, self._model, self._stream, self._drift = intake, fitted, stream, None
         vars(self).update(intake.features)
-        self.potentials_ = like(model.potentials, sample_weight)
-        self.objective_ = model.objective
-        self.n_iter_ = model.n_iter
-        self.cost_scale_ = model.cost_scale
-        self.reg_ = model.reg
-        self.label_reliability_ = model.reliability
-        self.effective_sample_size_ = effective_sample_size(sample_weight)
-        mass = model.group_mass[model.groups]
-        self.class_mass_ = like(mass / mass.sum(), sample_weight)
-        self.__dict__.pop("classes_", None)
-        names = model.target.group_names()
-        if model.target.kind == "classes":
-            self.classes_ = model.target.labels[model.groups]
+        self.embedding_ = intake.embedding
+        self.potentials_ = like(fitted.potentials, reference)
+        self.objective_ = fitted.objective
+        self.n_iter_ = fitted.n_iter
+        self.cost_scale_ = fitted.basis.cost_scale
+        self.reg_ = fitted.basis.reg
+        self.label_reliability_ = fitted.reliability
+        mass = fitted.group_mass[fitted.groups]
+        self.class_mass_ = like(mass / mass.sum(), reference)
+        names = fitted.target.group_names()
+        if fitted.target.kind == "classes":
+            self.classes_ = fitted.target.labels[fitted.groups]
         elif names:
-            self.classes_ = [names[group] for group in model.groups]
+            self.classes_ = [names[group] for group in fitted.groups]
+        line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
+        line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+        if sample_weight is not None:
+            self.sample_weight_ = sample_weight
+            self.effective_sample_size_ = effective_sample_size(sample_weight)
+            line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
-            print(  # noqa: T201 (verbose is asked for)
-                f"[{type(self).__name__}] {len(sample_weight)} rows, {len(model.potentials)} columns: "
-                f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
-                f"sample size {self.effective_sample_size_:.1f}"
-            )
+            print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
+
+
+def _checked(given, settings, *, stream=False):
+    """Both sets, checked, after a look at what goes wrong in silence where the meta set missed a step."""
+    compared = given.X_meta is not None and settings.metric != "precomputed"
+    if compared:
+        refuse_other_kinds(given.X, given.X_meta)
+    checked = check_sets(given, Intake(settings), stream=stream)
+    if compared:
+        warn_far(given.X, given.X_meta, stream=stream)
+        warn_repeated(given.X, given.X_meta)
+    return checked
+
+
+def _check_same_stream(given, changed):
+    """Refuse what only a first chunk may bring."""
+    if given.X_meta is not None or given.y_meta is not None or given.sample_weight_meta is not None:
+        raise ValueError(
+            "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
+            "ones, or start anew with a clone of the weighter."
+        )
+    if changed:
+        raise ValueError(
+            f"Parameters stay as they were at the first chunk, and these have changed: {', '.join(changed)}. Set them "
+            "back, or start anew with a clone of the weighter."
+        )
+
+
+def _told(drift, Z, settled):
+    """Warn once where later chunks lie elsewhere than the first; None from then on."""
+    if drift is None or not (drift := drift.meet(Z)).has_left():
+        return drift
+    warn(
+        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}: the weights differ "
+        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: with "
+        "s = OTSampleWeighter().fit(sample and meta set), stream to OTSampleWeighter(embedding=FrozenEstimator("
+        "s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
+    )
+    return None
 
 
 def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None, sample_weight_meta=None, **params):

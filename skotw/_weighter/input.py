@@ -22,7 +22,7 @@ from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings"]
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,13 +128,17 @@ class Chunk:
     kept: np.ndarray | None
     n_given: int
 
+    @property
+    def reference(self):
+        """An array of the rows' library, dtype and device."""
+        return self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
+
     def scatter(self, values):
         """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
-        dense = self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
-        values = like(values, dense) if isinstance(values, np.ndarray) else values
+        values = like(values, self.reference) if isinstance(values, np.ndarray) else values
         if self.kept is None:
             return values
-        out = like(np.zeros((self.n_given, *values.shape[1:])), dense)
+        out = like(np.zeros((self.n_given, *values.shape[1:])), self.reference)
         out[self.kept] = values
         return out
 
@@ -161,7 +165,7 @@ class Input:
     meta: Meta | None
 
 
-def check_settings(settings):
+def _check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
         if not settings.embeds_by_itself:
@@ -191,6 +195,7 @@ def check_sets(given, intake, *, stream=False):
     Input
     """
     settings = intake.settings
+    _check_settings(settings)
     _check_given(given, settings)
     intake, X = intake.meet(given.X)
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")

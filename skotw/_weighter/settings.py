@@ -60,6 +60,6 @@ def _same(a, b):
     if a is b:
         return True
     try:
-        return bool(a == b)
+        return bool(a == b) or bool(a != a and b != b)
     except ValueError:  # arrays, of which only the same one is known to be equal
         return False

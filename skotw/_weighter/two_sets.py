@@ -46,8 +46,8 @@ def refuse_other_kinds(X, X_meta):
 # A meta set that missed the steps through which X went
 
 
-def warn_far(X, X_meta):
-    """Warn of a meta set that missed the steps through which X went."""
+def warn_far(X, X_meta, *, stream=False):
+    """Warn of a meta set that missed the steps through which X went; with ``stream`` X is but a first chunk."""
     n_samples = num_samples(X)
     if n_samples < _LEAST_ROWS_FOR_A_RANGE:
         return
@@ -60,9 +60,10 @@ def warn_far(X, X_meta):
         outside = ((meta < low - reach) | (meta > high + reach)) & varies
         far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
     if far > _FAR_SHARE * n_values:
+        or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
         warn(
             f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
-            f"X had been transformed and X_meta had not. {THROUGH_THE_SAME_STEPS}",
+            f"X had been transformed and X_meta had not{or_so}. {THROUGH_THE_SAME_STEPS}",
         )
 
 
