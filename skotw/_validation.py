@@ -122,9 +122,15 @@ def _label_array(y):
 
 
 def _of_one_type(y, name):
-    values = y.ravel().tolist()
+    """Each column of an array of objects as numbers or text; in one array again."""
+    if y.ndim == 2:
+        columns = [_of_one_type(column, name) for column in y.T]
+        if len({column.dtype for column in columns}) == 1:
+            return np.stack(columns, axis=1)
+        return np.stack([column.astype(object) for column in columns], axis=1)
+    values = y.tolist()
     if all(map(is_number, values)):
-        return _numbers(values).reshape(y.shape)
+        return _numbers(values)
     if any(isinstance(value, bytes) for value in values):
         raise ValueError(f"{name} holds bytes. Turn them into text first: [label.decode() for label in {name}].")
     by_kind = {_kind_of(value): value for value in values}

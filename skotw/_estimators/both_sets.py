@@ -2,7 +2,8 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import column_or_1d
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 
 from skotw._compat import num_samples
 from skotw._validation import clean_labels, named, to_numpy, warn
@@ -13,6 +14,20 @@ from skotw._weighter.frames import frame_values, is_frame, join_frames
 def unwrap(value):
     """The content of a 1-tuple, in which a meta set survives slicing by cross-validation."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def check_classes(y):
+    """Training labels as they came, or as an array of numbers where they are numbers in an array of objects.
+
+    Raises
+    ------
+    ValueError
+        If they are missing, or no classes.
+    """
+    labels = clean_labels(y, "y")
+    assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    return labels if np.asarray(to_numpy(y)).dtype != labels.dtype else y
 
 
 def check_handed_on(X, y, X_meta, y_meta, *, wrapped):
@@ -41,7 +56,7 @@ def check_handed_on(X, y, X_meta, y_meta, *, wrapped):
 
 def _refuse_recoded(y, y_meta):
     """Some meta-estimators hand on codes in place of the labels, while the labels of the meta set stay as they were."""
-    seen, trusted = (set(np.asarray(to_numpy(labels)).ravel().tolist()) for labels in (y, y_meta))
+    seen, trusted = (set(labels.ravel().tolist()) for labels in (clean_labels(y, "y"), clean_labels(y_meta, "y_meta")))
     codes = seen in (set(range(len(seen))), {-1, 1})
     if codes and not trusted <= seen and (len(seen) == 2 or not seen <= trusted):
         raise ValueError(

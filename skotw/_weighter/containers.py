@@ -7,7 +7,7 @@ from array_api_compat import is_array_api_obj, is_torch_array
 from scipy import sparse
 from sklearn import get_config
 
-from skotw._validation import is_missing, is_number, like_columns, to_numpy
+from skotw._validation import is_missing, like_columns, named, to_numpy
 
 from .frames import column_names, frame_values, is_frame
 
@@ -127,10 +127,12 @@ def _as_numbers(X, name):
     """An array of objects or text as float64."""
     try:
         return X.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        known = [np.nan if is_missing(v) else float(v) if is_number(v) else None for v in X.ravel().tolist()]
-        if None in known:
-            place = np.argwhere(np.reshape([value is None for value in known], X.shape))[0]
-            message = f"{name} holds {X[tuple(place)]!r} in row {place[0]}, which is no number: {error}. {_NO_NUMBERS}"
+    except (TypeError, ValueError):  # also of pandas' NA
+        numbers = np.empty(X.shape)
+    for place, value in np.ndenumerate(X):
+        try:
+            numbers[place] = np.nan if is_missing(value) else float(value)
+        except (TypeError, ValueError) as error:
+            message = f"{name} holds {named([value])} in row {place[0]}, which is no number: {error}. {_NO_NUMBERS}"
             raise type(error)(message) from error
-        return np.reshape(known, X.shape)
+    return numbers

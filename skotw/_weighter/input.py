@@ -17,7 +17,7 @@ from skotw._validation import check_index, check_weights, named, to_numpy
 
 from .containers import Container, has_one_dimension, number_rows
 from .embedding import embed, fit_embedding, float_dtypes
-from .frames import frame_values, is_frame
+from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
@@ -97,6 +97,8 @@ class Intake:
         vars(keeper).update(self.features or {})
         ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
         reads_frames = ours and self.settings.embedding is not None and not precomputed
+        if is_frame(X):
+            column_names(X)  # each of which there must be once
         if self.container is not None and not precomputed:
             X = self.container.bring(X, name, needs_frame=reads_frames)
         X = to_numpy(X) if isinstance(X, np.ma.MaskedArray) else X
@@ -206,7 +208,7 @@ def check_sets(given, intake, *, stream=False):
         )
     alone = settings.metric != "precomputed" and given.X_meta is None
     y_reference = y if alone else given.y_meta
-    kind = None if y_reference is None else target_kind(y_reference, settings.target_type)
+    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, "y" if alone else "y_meta")
     _check_kind(kind, settings, alone)
     intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
     by_cell = settings.prior == "balanced" or settings.n_prototypes is not None

@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import clean_labels, label_family, named, to_numpy
+from skotw._validation import clean_labels, is_missing, label_family, named, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -45,7 +45,7 @@ class Target:
         """Target whose meta labels are ``y``; ``by_cell`` makes a group of each distinct label row."""
         if y is None:
             return cls("none", None, np.zeros(n_samples, dtype=np.intp))
-        kind = target_kind(y, target_type)
+        kind = target_kind(y, target_type, "y_meta")
         y = check_labels(y, kind, "y_meta")
         if kind == "classes":
             labels, codes = np.unique(y, return_inverse=True)
@@ -140,22 +140,25 @@ class Target:
         return np.zeros((self.n_groups, len(self.meta_codes)))
 
 
-def target_kind(y, target_type):
+def target_kind(y, target_type, name="y"):
     """Kind of labels, "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""
     if target_type != "auto":
         return target_type
-    y = clean_labels(y, "y")
+    y = clean_labels(y, name)
     if y.ndim == 2 and y.shape[1] > 1:
         return "columns"
     if label_family(y) not in {"number", "text"}:  # of which scikit-learn knows nothing
         return "classes"
-    return "continuous" if type_of_target(y, input_name="y") == "continuous" else "classes"
+    return "continuous" if type_of_target(y, input_name=name) == "continuous" else "classes"
 
 
 def check_labels(y, kind, name):
     """Labels as an ndarray of the dimensions and dtype that their kind has."""
     if kind == "continuous":
-        y = column_or_1d(np.array(to_numpy(y), dtype=object), dtype=np.float64)
+        y = column_or_1d(to_numpy(y))
+        if y.dtype.kind == "O":
+            y = [np.nan if is_missing(value) else value for value in y.tolist()]
+        y = np.asarray(y, dtype=np.float64)
         if not np.isfinite(y).all():
             row = np.flatnonzero(~np.isfinite(y))[0]
             raise ValueError(f"{name} contains NaN or infinity, first in row {row}. Drop the rows without a target.")
