@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import Lock
+from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from array_api_compat import is_numpy_namespace
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 T = TypeVar("T")
 
@@ -99,14 +99,56 @@ def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()  # scans the loaded libraries: milliseconds that are paid once
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")  # scans the loaded libraries: milliseconds that are paid once
+
+
+class _OneBlasThread:
+    """A limit of the whole process with any number of users at once: the first sets it and the last takes it back.
+
+    Were each to set and restore by itself, one that begins within another and ends after it would restore the other's
+    limit, for good.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.n_users = 0
+        self.n_threads = 1  # what BLAS may use without the limit
+        self.limit: Any = None
+        self.owner: Thread | None = None
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.n_users:
+                self.n_threads = _current_blas_threads()
+                self.limit, self.owner = _blas().limit(limits=1), current_thread()
+            self.n_users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.n_users -= 1
+            if self.n_users:
+                return
+            # threadpoolctl 3.8 lets one Python thread at a time set limits of OpenBLAS, and ignores all others
+            release = getattr(OpenBLASController, "clear_controlling_thread", lambda force=False: None)
+            release(force=self.owner is not current_thread())
+            self.limit.restore_original_limits()
+            release()
+            self.limit = self.owner = None
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
+
+
+def _current_blas_threads() -> int:
+    counts = [lib.num_threads for lib in _blas().lib_controllers]
+    return max(counts, default=1)
 
 
 def blas_threads() -> int:
-    """Threads that NumPy's BLAS may use now, which environment variables and thread limits govern."""
-    counts = [lib.num_threads for lib in _threadpools().lib_controllers if lib.user_api == "blas"]
-    return max(counts, default=1)
+    """Threads that NumPy's BLAS may use, which environment variables and thread limits govern, ours apart."""
+    with _ONE_BLAS_THREAD.lock:
+        return _ONE_BLAS_THREAD.n_threads if _ONE_BLAS_THREAD.n_users else _current_blas_threads()
 
 
 @contextmanager
@@ -114,10 +156,13 @@ def one_blas_thread() -> Iterator[None]:
     """BLAS stays on one thread while row blocks run on several: measured faster than the reverse.
 
     Products of other steps stay on one as well: BLAS threads that have worked go on spinning for tens of milliseconds,
-    beside the threads of what comes next.
+    beside the threads of what comes next. Threads may enter and leave in any order.
     """
-    with _threadpools().limit(limits=1, user_api="blas"):
+    _ONE_BLAS_THREAD.enter()
+    try:
         yield
+    finally:
+        _ONE_BLAS_THREAD.leave()
 
 
 def for_blocks(
