@@ -54,7 +54,7 @@ class Standardise:
                 return to_numpy(matmul(weights[block.rows], rows))
 
             sums = sum_blocks(block_sum, partition, compute, xp, np.zeros((1, int(X.shape[1]))))
-            return total(sums[0]) / mass
+            return np.asarray(total(sums[0]) / mass)
 
         mass, n_rows = total(np.array([a.sum(dtype=np.float64), len(a)])).tolist()
         with np.errstate(over="ignore", invalid="ignore"):  # whoever checks the outcome finds it

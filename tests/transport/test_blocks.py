@@ -88,10 +88,19 @@ def test_floating_point_errors_are_treated_as_where_the_work_was_asked_for():
 
 @pytest.fixture
 def two_blas_threads():
-    with threadpool_limits(2, user_api="blas"):
-        if blas_allows() != 2:
-            pytest.skip("BLAS of one thread")
-        yield
+    before = blas_allows()
+    allow_blas(2)
+    if blas_allows() != 2:
+        pytest.skip("BLAS of one thread")
+    yield
+    allow_blas(before)
+
+
+def allow_blas(n_threads):
+    """Set it for good, in a thread that ends: threadpoolctl lets a living one keep others from it."""
+    thread = threading.Thread(target=threadpool_limits, kwargs={"limits": n_threads, "user_api": "blas"})
+    thread.start()
+    thread.join()
 
 
 def blas_allows():
