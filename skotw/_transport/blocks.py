@@ -1,7 +1,6 @@
 """Rows in blocks: how the N x M cost is walked without ever being held.
 
-A block lies inside one group of rows (a class, say), so that everything that depends on the group alone, the
-label cost and the prior among it, is settled on a (groups, M) table and never enters the N x M work.
+Rows are sorted by group (by class, say). What is added up for each group takes blocks that lie inside one.
 """
 
 from __future__ import annotations
@@ -60,37 +59,54 @@ class Block:
 
 @dataclass(frozen=True)
 class Partition:
-    """N rows, sorted by group, cut into blocks of at most ``block_rows`` that each lie inside one group."""
+    """N rows, sorted by group, cut into blocks of at most ``block_rows`` that each lie inside one group.
 
-    n_rows: int
-    n_groups: int
+    Attributes
+    ----------
+    edges : tuple of G + 1 int
+        Rows ``edges[g]`` to ``edges[g + 1]`` are those of group g.
+    block_rows : int
+    blocks : tuple of Block
+    """
+
+    edges: tuple[int, ...]
     block_rows: int
     blocks: tuple[Block, ...]
 
     @classmethod
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
-        blocks: list[Block] = []
-        first = 0
-        for group, count in enumerate(counts):
-            last = first + int(count)
-            starts = range(first, last, rows_per_block)
-            blocks.extend(Block(group, i, min(i + rows_per_block, last)) for i in starts)
-            first = last
-        return cls(first, len(counts), rows_per_block, tuple(blocks))
+        edges = (0, *np.cumsum(counts, dtype=np.intp).tolist())
+        groups = range(len(counts))
+        blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
+        return cls(edges, rows_per_block, blocks)
+
+    @property
+    def n_rows(self) -> int:
+        return self.edges[-1]
+
+    @property
+    def n_groups(self) -> int:
+        return len(self.edges) - 1
 
     @property
     def codes(self) -> NDArray[np.intp]:
         """Group of each row."""
-        codes = np.zeros(self.n_rows, dtype=np.intp)
-        for block in self.blocks:
-            codes[block.rows] = block.group
-        return codes
+        return np.repeat(np.arange(self.n_groups, dtype=np.intp), np.diff(self.edges))
 
     def only(self, group: int) -> Partition:
         """The blocks of one group."""
-        blocks = tuple(block for block in self.blocks if block.group == group)
-        return replace(self, blocks=blocks)
+        blocks = _cut(group, self.edges[group], self.edges[group + 1], self.block_rows)
+        return replace(self, blocks=tuple(blocks))
+
+    def merged(self) -> Partition:
+        """All rows as one group: blocks do not stop where groups do."""
+        return Partition.of([self.n_rows], self.block_rows)
+
+
+def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
+    for start in range(first, last, size):
+        yield Block(group, start, min(start + size, last))
 
 
 def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:

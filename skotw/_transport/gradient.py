@@ -118,4 +118,4 @@ def solve(
     # at the optimum f + rho log(w / p) is constant; that constant belongs to g
     potentials = g + float(w @ (f + rho * np.log(w / p)))
     value = float(found.fun) / scale
-    return TransportResult(w / w.sum(), potentials, None, int(found.nit), bool(found.success), value)
+    return TransportResult(w / w.sum(), potentials, int(found.nit), bool(found.success), value)

@@ -26,7 +26,7 @@ from .compute import compute_of
 from .feature_cost import FeatureMetric
 from .label_reliability import LabelReliability, ReliabilityMeter
 from .labels import Target
-from .max_weight import cap_factor
+from .max_weight import Cap
 from .sets import Meta, SortedRows
 
 # Trusted samples that judge reg="auto".
@@ -111,10 +111,12 @@ class TransportModel:
                 f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
                 ConvergenceWarning,
             )
-        self.potentials, self.objective = result.potentials, result.objective
+        self.potentials, self.objective, self.cap = result.potentials, result.objective, None
         self.n_iter = result.n_iter
-        weights = ordered.back(result.weights) * self.total
-        return self._fit_cap(weights, rows)
+        weights = result.weights * self.total
+        if self.settings["max_weight"] is not None:
+            weights = self._fit_cap(weights, ordered, cost)
+        return ordered.back(weights)
 
     def _solve_gradient(self, cost, a, problem, counts):
         size = cost.shape[0] * cost.shape[1] * 8
@@ -125,7 +127,7 @@ class TransportModel:
                 "sklearn.set_config(working_memory=...)."
             )
         partition = self._partition(counts, cost, tiled=False)
-        C = problem.label_cost[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, self.compute)
+        C = problem.label_costs()[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, self.compute)
         p = a * np.exp(problem.log_ratio)[partition.codes]
         return gradient.solve(C, p / p.sum(), np.exp(problem.log_mass), problem.eps, problem.rho)
 
@@ -164,13 +166,11 @@ class TransportModel:
         ordered = self._sorted(rows)
         cost = self._cost(ordered)
         partition = self._partition(ordered.counts, cost, tiled=False)
-        density = relaxed.log_density(cost, self.problem, self.potentials, partition, self.compute)
-        codes = partition.codes
-        log_weight = density + self.problem.log_ratio[codes] + np.log(ordered.weight * self.total)
-        if self.cap is not None:
-            limit, factor = self.cap
-            raised = log_weight + np.log(factor[codes])
-            log_weight = np.minimum(raised, np.log(limit[codes] * ordered.weight))
+        log_ratio = self._log_ratio(cost, partition)
+        if self.cap is None:
+            log_weight = log_ratio + np.log(ordered.weight)
+        else:
+            log_weight = self.cap.log_weight(log_ratio, partition.codes, ordered.weight)
         # a density is unbounded far from the training rows; the largest float stands for more
         largest = np.log(np.finfo(dtype_of(rows.Z)).max) - 1.0
         return ordered.back(np.exp(np.minimum(log_weight, largest)))
@@ -254,18 +254,13 @@ class TransportModel:
 
     def _problem(self, target, b, log_ratio, eps):
         lam = float(self.settings["label_weight"])
-        differ = target.group_cost()
-        columns = None
+        label_cost = lam if target.kind == "classes" else 0.0
         if self.settings["label_cost"] == "hard":
-            label_cost = np.where(differ > 0, np.inf, 0.0)
-            edges = np.searchsorted(target.meta_codes, np.arange(target.n_groups + 1))
-            columns = tuple(map(slice, edges[:-1].tolist(), edges[1:].tolist()))
-        else:
-            label_cost = lam * differ
+            label_cost = np.inf
         # label costs that go by pairs ride with the features, whose unit is then that of C
         rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
         rho = float(self.settings["reg_prior"])
-        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
+        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, target.meta_codes, label_cost)
 
     def _cost(self, ordered, active=None):
         """Cost that goes by pairs of rows and columns."""
@@ -304,6 +299,7 @@ class TransportModel:
         if information == 1.0:
             return CANDIDATES[0]
         asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
+        asked = asked[np.argsort(meta.target.meta_codes[asked], kind="stable")]
         columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
         active, b, log_ratio = self._marginals(group_weight, columns)
         target, index = columns.target.take(active), asked[active]
@@ -317,7 +313,7 @@ class TransportModel:
         problems = [self._problem(target, b, log_ratio, eps) for eps in CANDIDATES]
         rate, codes = 1.0 / (self.cost_scale * BANDWIDTH), target.meta_codes
         partition = self._partition(ordered.counts, cost, tiled=False)
-        votes = own_class_votes(cost, a, problems, rate, codes, partition, self.compute, self._total)
+        votes = own_class_votes(cost, a, problems, rate, partition, self.compute, self._total)
         return choose_reg(votes, codes, information)
 
     def _new_meter(self, meta):
@@ -342,24 +338,23 @@ class TransportModel:
                 "of them, or leave these rows out."
             )
 
-    def _fit_cap(self, weights, rows):
+    def _log_ratio(self, cost, partition):
+        """Log of weight over row weight, before the cap."""
+        density = relaxed.log_density(cost, self.problem, self.potentials, partition, self.compute)
+        return density + self.problem.log_ratio[partition.codes] + np.log(self.total)
+
+    def _fit_cap(self, weights, ordered, cost):
         """Cap each group's weights, the excess going to its other rows; remembered for :meth:`weigh`."""
-        self.cap = None
-        if self.settings["max_weight"] is None:
-            return weights
-        groups = self.target.n_groups
-        limit, factor = np.ones(groups), np.ones(groups)
-        out = to_numpy(weights).astype(np.float64)
-        for group in self.groups:
-            members = np.flatnonzero(rows.codes == group)
-            a = rows.weight[members]
-            ratio = out[members] / a
-            mean = out[members].sum() / a.sum()
-            limit[group] = self.settings["max_weight"] * mean
-            factor[group] = cap_factor(ratio, a, limit[group])
-            out[members] = a * np.minimum(ratio * factor[group], limit[group])
-        self.cap = (limit, factor)
-        return like(out, weights)
+        n_groups = self.target.n_groups
+        codes = np.repeat(np.arange(n_groups), ordered.counts)
+        free, limits = to_numpy(weights).astype(np.float64), np.finfo(dtype_of(weights))
+        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
+            log_ratio = self._log_ratio(cost, self._partition(ordered.counts, cost, tiled=False))
+        else:
+            log_ratio = np.log(free / ordered.weight)
+        mass = np.bincount(codes, weights=free, minlength=n_groups)
+        self.cap = Cap.of(self.settings["max_weight"], log_ratio, mass, codes, ordered.weight, n_groups)
+        return like(np.exp(self.cap.log_weight(log_ratio, codes, ordered.weight)), weights)
 
 
 def _prototypes(origin, k):

@@ -22,9 +22,8 @@ class Solved:
         self.Z = rng.standard_normal((24, n_features)).astype(dtype)
 
     def weights(self, rate=5.0, **limits):
-        label_cost = 0.5 * (np.arange(3)[:, None] != np.repeat(np.arange(3), 8))
         log_ratio = -np.log(3 * np.add.reduceat(self.a, [0, 50, 80]))
-        problem = Problem(0.1, 0.0, rate, np.full(24, -np.log(24.0)), log_ratio, label_cost)
+        problem = Problem(0.1, 0.0, rate, np.full(24, -np.log(24.0)), log_ratio, np.repeat([0, 1, 2], 8), 0.5)
         compute = Compute(2, **limits)
         cost = cosine_cost(unit_rows(self.X, compute), self.Z)
         self.width = exact.tile_width(cost, 24, compute)
