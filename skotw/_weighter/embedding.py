@@ -46,7 +46,8 @@ class ScaleEmbedding(BaseEstimator):
         if self.numeric_:
             # of mean one, since its bound on rounding takes their sum for the number of rows
             weight = None if sample_weight is None else sample_weight / sample_weight.mean()
-            self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=weight)
+            with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
+                self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=weight)
         if self.categorical_:
             self.encoder_ = OneHotEncoder(handle_unknown="ignore").fit(self._categories(X))
 

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skotw._transport import exact, gradient, relaxed
 from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, to_numpy
-from skotw._transport.blocks import Partition, for_blocks, one_blas_thread, rows_per_block
-from skotw._transport.cost import LOG2E, SumCost, constant_cost
+from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
+from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
@@ -127,9 +127,8 @@ class TransportModel:
                 "sklearn.set_config(working_memory=...)."
             )
         partition = self._partition(counts, cost, tiled=False)
-        C = problem.label_costs()[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, self.compute)
-        p = a * np.exp(problem.log_ratio)[partition.codes]
-        return gradient.solve(C, p / p.sum(), np.exp(problem.log_mass), problem.eps, problem.rho)
+        report = _print_progress if self.settings["verbose"] else lambda *progress: None
+        return gradient.solve(cost, a, problem, partition, self.compute, report)
 
     def learn(self, rows):
         """Add one chunk of a stream."""
@@ -404,14 +403,6 @@ def _warn_absent(target, group_weight):
         )
 
 
-def _dense(cost, rate, partition, compute):
-    """Rate * d_ij for all rows and columns."""
-    out = np.empty(cost.shape)
-    kernel = cost.kernel(rate)
-
-    def block_costs(block, work):
-        L = to_numpy(kernel.block(block, slice(0, cost.shape[1]), work)).astype(np.float64)
-        out[block.rows] = (kernel.constant - L) / LOG2E
-
-    for_blocks(block_costs, partition, compute, namespace(cost.reference))
-    return out
+def _print_progress(step, objective, change):
+    if step < 10 or step % 10 == 0:
+        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201
