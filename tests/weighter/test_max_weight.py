@@ -95,7 +95,7 @@ def test_capped_weights_of_unseen_rows_are_those_of_the_training_rows():
         {"reg_prior": 0.1},
         {"solver": "gradient"},
         {"n_prototypes": 2},
-        {"metric": "seuclidean"},
+        {"metric": "cityblock"},
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
