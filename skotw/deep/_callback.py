@@ -19,13 +19,13 @@ from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
-from ._feature_tap import FeatureTap, unwrapped
-from ._freeze import freeze, frozen_layers
+from ._feature_tap import FeatureTap, logits_of, unwrapped
+from ._freeze import freeze, frozen_layers, thaw
 from ._processes import all_reduce
 from ._reweighter import OTReweighter
 from ._sample_ids import IndexedIterator, check_indexable, ids_of
 from ._trusted_set import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
-from ._weighted_criterion import SampleWeights, weighted_loss
+from ._weighted_criterion import SampleWeights, own_criterion, weighted_loss
 
 __all__ = ["OTReweighting"]
 
@@ -199,8 +199,9 @@ class OTReweighting(Callback):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
-        weights = SampleWeights.attach(net.criterion_)
-        weights.step = None  # as an error may have left it
+        weights = SampleWeights.attach(own_criterion(net))
+        weights.step = weights.check = None  # as an error may have left it
+        thaw(net.module_)  # as an error may have left it
         data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
         self.data_ = data
@@ -272,6 +273,8 @@ class OTReweighting(Callback):
             start = time.perf_counter()
             run.batch_meta = self._embed_meta(net)
             run.refit_seconds += time.perf_counter() - start
+        if not run.met:
+            run.met, run.weights.check = True, len(ids)
         run.weights.per_sample = run.weighted
         if run.weighted or run.collect:
             run.weights.step = functools.partial(self._on_loss, net, ids, unpack_data(batch)[1])
@@ -340,6 +343,7 @@ class OTReweighting(Callback):
             Unused.
         """
         self.run_.weights.step = None
+        thaw(net.module_)
         del self.run_
 
     # ------------------------------------------------------------------ the meta set
@@ -402,8 +406,7 @@ class OTReweighting(Callback):
             size = min(len(run.meta), params.get("batch_size", net.batch_size) % 2**31)
             run.meta_batches = balanced_batches(run.meta, labels, size, **kept)
         Xi, yi = (_to(net, part) for part in unpack_data(next(run.meta_batches)))
-        y_pred = net.infer(Xi)
-        y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        y_pred = logits_of(net.infer(Xi))
         # not that of a subclass, which may scale the loss, as for gradient accumulation, and gets the sum to scale
         loss = (NeuralNetClassifier if isinstance(net, NeuralNetClassifier) else NeuralNet).get_loss(net, y_pred, yi)
         return loss.mean()
@@ -582,6 +585,7 @@ class _Run:
         self.meta = None  # () where there is none
         self.meta_batches = None
         self.warned = False
+        self.met = False  # a batch
 
 
 class _Rows:
