@@ -19,12 +19,13 @@ from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
+from ._double_balance import warn_of_double_balance
 from ._feature_tap import FeatureTap, logits_of, unwrapped
 from ._freeze import freeze, frozen_layers, thaw
 from ._processes import all_reduce
 from ._reweighter import OTReweighter
 from ._sample_ids import IndexedIterator, check_indexable, ids_of
-from ._trusted_set import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
+from ._trusted_set import balanced_batches, check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset
 from ._weighted_criterion import SampleWeights, own_criterion, weighted_loss
 
 __all__ = ["OTReweighting"]
@@ -229,8 +230,10 @@ class OTReweighting(Callback):
         """
         run = self.run_
         if run.meta is None:
+            loader = net.iterator_train.loader
             net.iterator_train = net.iterator_train.iterator  # the data loader is made: give the parameter back
             self._start(net, dataset_train)
+            warn_of_double_balance(net, dataset_train, loader)
         epoch = len(net.history)
         stage_2 = epoch > self.warmup_epochs
         run.refit_seconds, run.costs = 0.0, []
@@ -361,6 +364,7 @@ class OTReweighting(Callback):
         run = self.run_
         run.n_train = len(dataset_train)
         run.distributed = getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1
+        check_class_mass(self.weighter, net)
         self.reweighter_ = OTReweighter()
         run.other_data = run.other_data or len(run.weights.weight) not in (0, run.n_train)
         if run.other_data:
@@ -378,7 +382,7 @@ class OTReweighting(Callback):
                 run.weights.trusted = torch.as_tensor(drawn)
             run.meta = Subset(dataset_train, run.weights.trusted.tolist())
         else:
-            run.meta = meta_dataset(self.meta, net)
+            run.meta = meta_dataset(self.meta, net, dataset_train)
 
     def _seed(self):
         """The same in every process."""
