@@ -55,6 +55,7 @@ def meta_dataset(meta, net, dataset_train=None):
     ValueError
         If it is empty, has no length, no labels, or names for labels, or as :func:`check_trusted`.
     """
+    ours = False
     if isinstance(meta, Dataset):
         check_indexable(meta)
         dataset = meta
@@ -62,6 +63,7 @@ def meta_dataset(meta, net, dataset_train=None):
         if meta[1] is None and not is_dataset(meta[0]):
             raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
         dataset = net.get_dataset(*meta)
+        ours = type(dataset) is SkorchDataset and dataset is not meta[0]
     else:
         raise TypeError(
             "meta must be (X_meta, y_meta), a torch Dataset of trusted samples, a number of training samples per class "
@@ -72,7 +74,7 @@ def meta_dataset(meta, net, dataset_train=None):
         raise ValueError("The meta set is empty: give at least one trusted sample of every class.")
     if dataset_train is None:
         return dataset
-    if dataset is not meta and type(dataset) is SkorchDataset:
+    if ours:
         with quietly():
             (X, y), (sample, label) = (dataset.X, dataset.y), unpack_data(dataset_train[0])
         dataset.X, dataset.y = _of_type(X, sample), _of_shape(_of_type(y, label), label)
@@ -91,7 +93,7 @@ def _of_type(values, sample):
     if isinstance(values, (tuple, list)) and isinstance(sample, (tuple, list)) and len(values) == len(sample):
         return type(values)(_of_type(part, of) for part, of in zip(values, sample, strict=True))
     wanted, given = _dtype(sample), _dtype(values)
-    if not isinstance(values, (np.ndarray, torch.Tensor)) or None in (wanted, given) or wanted == given:
+    if not isinstance(values, (np.ndarray, torch.Tensor)) or wanted is None or given is None or wanted == given:
         return values
     if wanted.kind not in "fiu" or given.kind not in "biuf":
         return values

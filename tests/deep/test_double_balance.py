@@ -54,7 +54,7 @@ def test_a_sampler_that_balances():
 
 
 def test_batches_that_are_balanced():
-    with pytest.warns(UserWarning, match="^Balanced, by which the training set is drawn, favours classes: 2 is 33%"):
+    with pytest.warns(UserWarning, match="^Balanced, by which the training set is drawn, favours classes: 2 is 3.%"):
         fit(iterator_train__batch_sampler=Balanced(y), batch_size=1)
 
 
