@@ -1,7 +1,9 @@
 """Small data and networks that several test files share."""
 
 import numpy as np
+import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTWeightedNetClassifier
@@ -19,6 +21,7 @@ def blobs(counts=COUNTS, seed=0):
 
 
 META = blobs((4, 4, 4), seed=1)
+NAMES = np.array(["oak", "ash", "elm"])
 
 
 class Net(nn.Module):
@@ -51,3 +54,21 @@ def make_net(module=Net, **params):
         "verbose": 0,
     }
     return OTWeightedNetClassifier(module, **{**defaults, **params})
+
+
+def state_of(net):
+    """Parameters and buffers of the network in one vector."""
+    return torch.cat([p.flatten() for p in net.module_.state_dict().values()])
+
+
+class Records(Dataset):
+    """Samples made on demand, with nothing to read labels from but the samples."""
+
+    def __init__(self, X, y):
+        self.data = X, y
+
+    def __len__(self):
+        return len(self.data[1])
+
+    def __getitem__(self, i):
+        return self.data[0][i], self.data[1][i]

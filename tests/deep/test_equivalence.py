@@ -10,7 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
 from skotw.deep._weighted_criterion import SampleWeights
-from tests.deep._nets import META, Net, blobs, make_net
+from tests.deep._nets import META, Net, blobs, make_net, state_of
 
 X, y = blobs()
 
@@ -20,10 +20,6 @@ def features_of(net, rows):
     module = net.module_.eval()
     with torch.no_grad():
         return module.body(torch.as_tensor(rows)).numpy()
-
-
-def state_of(net):
-    return torch.cat([p.flatten() for p in net.module_.state_dict().values()])
 
 
 @pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, nn.NLLLoss])

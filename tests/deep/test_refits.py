@@ -1,0 +1,78 @@
+"""What a refit takes, and what it leaves."""
+
+import numpy as np
+import pytest
+import torch
+
+from skotw import OTSampleWeighter
+from skotw._weighter.auto_reg import UNKNOWN_REG
+from tests.deep._nets import blobs, make_net
+
+X, y = blobs()
+
+
+def test_a_sample_drawn_several_times_counts_once():
+    """As by a sampler with replacement: the features of its last draw."""
+    from skotw.deep._callback import _Rows
+
+    rows = _Rows()
+    rows.add(torch.tensor([3, 1]), torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]))
+    rows.add(torch.tensor([3, 4]), torch.tensor([[2.0], [3.0]]), torch.tensor([0, 2]))
+    ids, features, labels = rows.of_transport(torch.tensor([4, 9]))
+    assert ids.tolist() == [1, 3]
+    assert features.tolist() == [[1.0], [2.0]]
+    assert labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("n_rows", [2, 20])
+def test_a_chunk_of_one_class_is_weighed_within_it(n_rows):
+    net = make_net(train_split=None).fit(X, y)
+    rows = np.flatnonzero(y == 1)[:n_rows]
+    net.partial_fit(X[rows], y[rows])
+    w = net.sample_weight_
+    assert w.shape == (n_rows,)
+    np.testing.assert_allclose(w.mean(), 1.0, rtol=1e-5)
+    assert w.std() > 0.001
+
+
+def test_smoothing_mixes_old_and_new():
+    params = {"lr": 0.05, "max_epochs": 2, "batch_size": -1, "train_split": None, "module__norm": False}
+    torch.manual_seed(0)
+    first = make_net(warmup_epochs=1, **{**params, "max_epochs": 1}).fit(X, y).sample_weight_
+    weights = {}
+    for smoothing in (0.0, 0.9):
+        torch.manual_seed(0)
+        net = make_net(warmup_epochs=1, smoothing=smoothing, **params).fit(X, y)
+        weights[smoothing] = net.sample_weight_
+    # both trained epoch 2 on the first weights, which have nothing to be mixed with
+    np.testing.assert_allclose(weights[0.9], 0.9 * first + 0.1 * weights[0.0], rtol=1e-4)
+    assert not np.allclose(weights[0.0], first, rtol=1e-3)
+
+
+def test_automatic_regularisation_is_settled_once(tmp_path):
+    net = make_net(weighter=OTSampleWeighter(), max_epochs=2, train_split=None).fit(X, y)
+    first = make_net(weighter=OTSampleWeighter(), max_epochs=1, train_split=None)
+    settled = net.reweighter_.weighter_.reg_
+    net.partial_fit(X, y)
+    assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
+    net.save_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
+    first.initialize().load_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
+    first.partial_fit(X, (y + 1) % 3)  # labels that would have another reliability, were it looked at
+    assert first.reweighter_.weighter_.reg_ == pytest.approx(settled)
+    first.partial_fit(X, y)  # but other data than last time are new data
+    assert first.reweighter_.weighter_.reg_ != pytest.approx(settled)
+
+
+def test_batches_keep_the_regularisation_of_stage_1():
+    net = make_net(weighter=OTSampleWeighter(), warmup_epochs=2, refit_every="batch", max_epochs=2).fit(X, y)
+    settled = net.reweighter_.weighter_.reg_
+    assert np.isfinite(net.history[1, "transport_cost"])
+    net.partial_fit(X, y)
+    assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
+
+
+def test_a_batch_of_one_class_does_not_settle_the_regularisation():
+    order = np.argsort(y, kind="stable")
+    net = make_net(weighter=OTSampleWeighter(), warmup_epochs=0, refit_every="batch", train_split=None, batch_size=45)
+    net.set_params(iterator_train__shuffle=False, max_epochs=1).fit(X[order], y[order])  # 45, 45, and 30 and 15
+    assert net.reweighter_.weighter_.reg_ != pytest.approx(UNKNOWN_REG)
