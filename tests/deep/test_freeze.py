@@ -8,6 +8,7 @@ from tests.deep._nets import blobs, make_net
 X, y = blobs()
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize(
     ("frozen", "trains"), [(True, "head"), ("body", "head"), (["head"], "body"), ("body.1", "head")]
 )
@@ -23,6 +24,7 @@ def test_frozen_layers_stay_as_they_are(frozen, trains):
         assert {name.split(".")[0] for name in changed} == {trains}
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_frozen_dropout_rests():
     net = make_net(warmup_epochs=0, max_epochs=1, module__dropout=0.9, freeze=True).fit(X, y)
     module, rows = net.module_.train(), torch.as_tensor(X)
