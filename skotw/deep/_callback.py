@@ -16,14 +16,14 @@ from skotw._weighter.estimator import OTSampleWeighter
 
 from ._epoch_plan import first_weighted_epoch
 from ._feature_tap import FeatureTap, unwrapped
-from ._freeze import freeze, frozen_layers
+from ._freeze import freeze, frozen_layers, thaw
 from ._passes import MetaSet
 from ._processes import all_reduce
 from ._refits import Refits, Settings
 from ._reweighter import check_weighter
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import draw_trusted, fingerprint, is_draw, meta_dataset
-from ._weighted_criterion import SampleWeights
+from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
 
@@ -199,7 +199,7 @@ class OTReweighting(Callback):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
-        weights = SampleWeights.attach(net.criterion_)
+        weights = SampleWeights.attach(own_criterion(net))
         tap = FeatureTap.attach(net.module_, self.feature_layer)
         frozen = None
         if self.freeze is not False:
@@ -323,7 +323,8 @@ class OTReweighting(Callback):
         """
         weights = SampleWeights.of(net.criterion_)
         if weights is not None:
-            weights.step = None
+            weights.step = weights.check = None
+        thaw(net.module_)
         if isinstance(net.iterator_train, _Borrowed):
             net.iterator_train.give_back()
         for name in ("start_", "refits_"):

@@ -12,7 +12,7 @@ from torch import nn
 
 from skotw._validation import named
 
-from ._feature_tap import unwrapped
+from ._feature_tap import logits_of, unwrapped
 from ._sample_ids import IndexedIterator, ids_of
 from ._trusted_set import balanced_batches
 
@@ -160,7 +160,7 @@ class MetaSet:
         with torch.random.fork_rng(devices=[]):
             iterator = NeuralNet.get_iterator(net, self.dataset, training=False)
             features, labels, outputs = zip(*(_embed(net, self.tap, batch) for batch in iterator), strict=True)
-        outputs = [_first_output(part) for part in outputs]
+        outputs = [_scores(part) for part in outputs]
         outputs = None if any(part is None for part in outputs) else torch.cat(outputs)
         return MetaPass(torch.cat(features), torch.cat(labels), outputs)
 
@@ -174,8 +174,7 @@ class MetaSet:
             size = min(len(self.dataset), params.get("batch_size", net.batch_size) % 2**31)
             self._batches = balanced_batches(self.dataset, labels, size, **kept)
         Xi, yi = (_to(net, part) for part in unpack_data(next(self._batches)))
-        y_pred = net.infer(Xi)
-        y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
+        y_pred = logits_of(net.infer(Xi))
         # not that of a subclass, which may scale the loss, as for gradient accumulation, and gets the sum to scale
         loss = (NeuralNetClassifier if isinstance(net, NeuralNetClassifier) else NeuralNet).get_loss(net, y_pred, yi)
         return loss.mean()
@@ -194,9 +193,13 @@ def look_of(dataset):
 # Labels that the network predicts
 
 
-def _first_output(y_pred):
-    y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-    return y_pred if isinstance(y_pred, torch.Tensor) and y_pred.ndim else None
+def _scores(y_pred):
+    """The logits in what the module returned, or None."""
+    try:
+        logits = logits_of(y_pred)
+    except TypeError:
+        return None
+    return logits if isinstance(logits, torch.Tensor) and logits.ndim else None
 
 
 @dataclass(frozen=True)
@@ -247,7 +250,7 @@ class ClassScores:
         It stays on the device. Labels that are no classes, which losses ignore, do not count. None where the output is
         of another form.
         """
-        outputs = _first_output(y_pred)
+        outputs = _scores(y_pred)
         if outputs is None or len(outputs) != len(labels):
             return None
         with torch.no_grad():

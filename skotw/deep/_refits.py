@@ -165,6 +165,8 @@ class Refits:
         self.weights.per_sample = self.plan.weighted
         if self.plan.weighted or self.plan.collect or not self._looked:
             self.weights.step = functools.partial(self._on_loss, net, self._batch)
+        if not self._looked:
+            self.weights.check = len(ids)
 
     def end_batch(self, net, y_pred):
         """Stop where the loss or the features are not finite.

@@ -87,6 +87,14 @@ def stored_labels(dataset):
     return None
 
 
+def has_names(meta):
+    """Whether ``meta=`` is a pair whose labels are names of classes."""
+    if not isinstance(meta, (tuple, list)) or len(meta) != 2 or isinstance(meta[1], torch.Tensor):
+        return False
+    labels = np.asarray(meta[1])
+    return labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels.ravel()[:1])
+
+
 def check_no_names(dataset, name):
     """Raise where the labels of skorch's own data set, which others may translate, are names of classes.
 
