@@ -15,7 +15,6 @@ from skotw._validation import named, warn
 
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
-from ._freeze import thaw
 from ._trusted_set import check_no_names, has_names
 from ._weighted_criterion import SampleWeights, own_criterion
 
@@ -600,7 +599,6 @@ def _same_training_on_error(net):
     written = [vars(part) for part in (net, callback) if part is not None]
     written += [] if weights is None else [weights._buffers]
     before = [dict(state) for state in written]
-    iterator = net.iterator_train
     try:
         yield
     except BaseException:
@@ -608,12 +606,8 @@ def _same_training_on_error(net):
         if not any("train_loss" in batch for epoch in epochs for batch in epoch["batches"]):
             _put_back(written, before)
             del net.history[n_epochs:]
-        net.iterator_train = iterator
         if callback is not None:
-            vars(callback).pop("run_", None)
-        if weights is not None:
-            weights.step = weights.check = None
-        thaw(net.module_)
+            callback.let_go(net)
         raise
 
 

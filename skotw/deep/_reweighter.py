@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 
 from skotw._transport.arrays import like_rows, to_numpy
 from skotw._transport.standardise import Standardise
+from skotw._weighter.auto_reg import UNKNOWN_REG
 from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter, _can_stream
@@ -17,7 +18,7 @@ from skotw._weighter.model import TransportModel
 
 from ._processes import SharedModel, all_reduce
 
-__all__ = ["DEFAULT_REG", "OTReweighter"]
+__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_weighter"]
 
 DEFAULT_REG = 0.05
 
@@ -84,6 +85,7 @@ class OTReweighter:
         sample_weight=None,
         sample_weight_meta=None,
         mini_batch=False,
+        labels_fitted=False,
     ):
         """Learn weights from the current features.
 
@@ -122,6 +124,8 @@ class OTReweighter:
         """
         device = features.device if isinstance(features, torch.Tensor) else "cpu"
         weighter = self._new_weighter()
+        if labels_fitted and weighter.reg == "auto":
+            weighter.set_params(reg=UNKNOWN_REG)
         if mini_batch and len(features) == 1:
             return torch.ones(1, device=device) if sample_weight is None else torch.as_tensor(sample_weight).to(device)
         with torch.autocast(torch.device(device).type, enabled=False):
@@ -133,6 +137,7 @@ class OTReweighter:
                 _host(sample_weight),
                 _host(sample_weight_meta),
                 mini_batch=mini_batch,
+                ask_labels=not labels_fitted and not (mini_batch and weighter.reg != "auto"),
             )
         self.weighter_ = weighter
         return torch.as_tensor(weighter.sample_weight_, device=device)
@@ -180,6 +185,48 @@ class OTReweighter:
         return new
 
 
+def check_weighter(weighter, meta, *, distributed):
+    """Raise what any refit with this weighter would raise.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None
+    meta : object
+        None where prototypes take the place of a meta set.
+    distributed : bool
+
+    Raises
+    ------
+    ValueError
+    """
+    OTReweighter(weighter, distributed=distributed)._new_weighter().check(meta)
+
+
+def check_labels(weighter, labels, meta_labels):
+    """Raise, or warn of, what a refit would find in the labels, whatever the features are.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None
+    labels : array-like of shape (n_classes,) or (n_classes, n_outputs)
+        One training label of each class.
+    meta_labels : array-like of shape (n_meta,) or (n_meta, n_outputs)
+
+    Raises
+    ------
+    ValueError
+    """
+    weighter = OTSampleWeighter(reg=DEFAULT_REG) if weighter is None else weighter
+    plain = {"metric": "cosine", "embedding": None, "cost_scale": 1.0, "reg": 1.0, "reg_prior": 0.0, "max_weight": None}
+    probe = OTReweighter(
+        type(weighter)(**{**weighter.get_params(deep=False), **plain, "solver": "exact", "verbose": 0})
+    )
+    labels, meta_labels = np.repeat(_host(labels), 2, axis=0), _host(meta_labels)
+    rows, meta_rows = (torch.stack([torch.ones(n), torch.arange(n) / n], 1) for n in map(len, (labels, meta_labels)))
+    # one class alone, as a chunk of partial_fit may have, is weighed as a mini-batch is
+    probe.refit(rows, labels, meta_rows, meta_labels, mini_batch=len(labels) == 2, labels_fitted=True)
+
+
 def _tensor(features, name):
     """Features as the solver takes them: two dimensions, float32 or float64, on the host or on a CUDA device."""
     if not isinstance(features, torch.Tensor) or not features.is_floating_point():
@@ -204,12 +251,18 @@ class _FeatureWeighter(OTSampleWeighter):
     """The weighter with its checks, whose rows are tensors: embedded by torch, solved where they are."""
 
     _shared = False
+    _ask_labels = True
 
-    def refit(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, mini_batch):
+    def check(self, X_meta):
+        """What can be said of the parameters before there are rows."""
         self._validate_params()
         self._check_parameters()
         if self._shared:
             self._check_shared(X_meta)
+
+    def refit(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, mini_batch, ask_labels=True):
+        self._ask_labels = ask_labels
+        self.check(X_meta)
         chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=self._shared or mini_batch)
         if self._shared:
             self._model.learn(chunk.rows)
@@ -279,16 +332,15 @@ class _FeatureWeighter(OTSampleWeighter):
         return Z.astype(np.float64) if self._widen else Z
 
     def _new_model(self, rows, meta, target, stream):
-        model = SharedModel if self._shared else _BatchModel if stream else TransportModel
+        model = SharedModel if self._shared else TransportModel if self._ask_labels else _UnaskedModel
         return model(self.get_params(deep=False), rows, meta, target, stream=stream)
 
 
-class _BatchModel(TransportModel):
-    """A mini-batch: its reliability, which would take longer than all else, says little."""
+class _UnaskedModel(TransportModel):
+    """The reliability stays unknown: that of a mini-batch says little and takes longer than all else."""
 
     def _meter_add(self, ordered):
-        if self.settings["reg"] == "auto":
-            super()._meter_add(ordered)
+        pass
 
 
 def _host_rows(Z):

@@ -22,6 +22,7 @@ def features_of(net, rows):
         return module.body(torch.as_tensor(rows)).numpy()
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, nn.NLLLoss])
 @pytest.mark.parametrize("params", [{"refit_every": 10**6, "warmup_epochs": 0}, {"warmup_epochs": 10**6}])
 def test_never_refitted_is_plain_skorch_bit_for_bit(criterion, params):
@@ -39,6 +40,7 @@ def test_never_refitted_is_plain_skorch_bit_for_bit(criterion, params):
         assert ours.history[:, column] == plain.history[:, column]
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_weights_that_are_all_one_train_as_plain_skorch():
     """The weighted loss itself: label cost only, balanced classes, so that each weight is one."""
     even, labels = blobs((40, 40, 40))
@@ -75,6 +77,7 @@ def test_losses_of_samples_have_the_mean_of_the_criterion(targets, weight):
     assert found[0].shape == (4,)
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize(
     "params", [{}, {"reg": 0.1, "embedding": None, "metric": "euclidean"}, {"reg": 0.2, "label_cost": "hard"}]
 )
@@ -158,6 +161,7 @@ class Ids(nn.Module):
         return self.head(X)
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize("train_split", [True, False])
 @pytest.mark.parametrize(
     "params",

@@ -200,7 +200,7 @@ class Maps(nn.Module):
 
 
 def test_features_that_are_not_pooled():
-    with pytest.raises(ValueError, match=r"shape \(32, 6, 2, 2\).*nn.AdaptiveAvgPool2d\(1\) and nn.Flatten\(\)"):
+    with pytest.raises(ValueError, match=r"shape \(12, 6, 2, 2\).*nn.AdaptiveAvgPool2d\(1\) and nn.Flatten\(\)"):
         make_net(Maps).fit(X, y)
 
 
@@ -269,7 +269,7 @@ class Unknown(Dataset):
 
 
 def test_criterion_survives_an_error():
-    net = make_net(train_split=None).fit(X, y)
+    net = make_net(train_split=None, meta=None).fit(X, y)
     with pytest.raises(IndexError, match="out of bounds"):
         net.partial_fit(Unknown(X, np.full_like(y, 7)), None)
     assert net.criterion_.reduction == "mean"

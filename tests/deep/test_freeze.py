@@ -17,6 +17,7 @@ from tests.deep._nets import META, Net, blobs, make_net
 X, y = blobs()
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize(
     ("frozen", "trains"), [(True, "head"), ("body", "head"), (["head"], "body"), ("body.1", "head")]
 )
@@ -105,6 +106,7 @@ class Broken(Callback):
         raise RuntimeError("the disk is full")
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_freezing_ends_with_an_error():
     module, as_given = user_net()
     with pytest.raises(RuntimeError, match="disk is full"):

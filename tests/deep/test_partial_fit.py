@@ -69,6 +69,7 @@ def test_classes_grow_by_partial_fit():
     assert net.classes_.tolist() == [0, 1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_names_of_classes_stay():
     net = make_net(train_split=None, warmup_epochs=9, meta=None, max_epochs=1).partial_fit(X[y < 2], NAMES[y[y < 2]])
     net.partial_fit(X[y < 1], NAMES[y[y < 1]])

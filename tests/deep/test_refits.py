@@ -13,9 +13,9 @@ X, y = blobs()
 
 def test_a_sample_drawn_several_times_counts_once():
     """As by a sampler with replacement: the features of its last draw."""
-    from skotw.deep._callback import _Rows
+    from skotw.deep._passes import TrainingPass
 
-    rows = _Rows()
+    rows = TrainingPass()
     rows.add(torch.tensor([3, 1]), torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]))
     rows.add(torch.tensor([3, 4]), torch.tensor([[2.0], [3.0]]), torch.tensor([0, 2]))
     ids, features, labels = rows.of_transport(torch.tensor([4, 9]))
@@ -35,6 +35,7 @@ def test_a_chunk_of_one_class_is_weighed_within_it(n_rows):
     assert w.std() > 0.001
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_smoothing_mixes_old_and_new():
     params = {"lr": 0.05, "max_epochs": 2, "batch_size": -1, "train_split": None, "module__norm": False}
     torch.manual_seed(0)
@@ -63,6 +64,7 @@ def test_automatic_regularisation_is_settled_once(tmp_path):
     assert first.reweighter_.weighter_.reg_ != pytest.approx(settled)
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_batches_keep_the_regularisation_of_stage_1():
     net = make_net(weighter=OTSampleWeighter(), warmup_epochs=2, refit_every="batch", max_epochs=2).fit(X, y)
     settled = net.reweighter_.weighter_.reg_

@@ -250,7 +250,7 @@ def test_looking_at_samples_draws_nothing():
             seed(0)
         net = NeuralNetClassifier(
             Net, criterion=nn.CrossEntropyLoss, callbacks=callbacks, max_epochs=1, verbose=0, train_split=None
-        ).fit(Drawing(X, y), None)
+        ).partial_fit(Drawing(X, y), None)
         states.append(torch.cat([p.flatten() for p in net.module_.parameters()]))
     assert torch.equal(*states)
 

@@ -191,6 +191,7 @@ class Moody(nn.CrossEntropyLoss):
         return loss + 0 * self.mean
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_asking_leaves_no_trace():
     criteria = []
     for callbacks in ([], None):
