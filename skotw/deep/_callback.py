@@ -16,11 +16,11 @@ from skotw._weighter.estimator import OTSampleWeighter
 
 from ._epoch_plan import first_weighted_epoch
 from ._feature_tap import FeatureTap, unwrapped
+from ._feature_weighter import all_reduce
 from ._freeze import freeze, frozen_layers, thaw
 from ._passes import MetaSet
-from ._processes import all_reduce
 from ._refits import Refits, Settings
-from ._reweighter import check_weighter
+from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import draw_trusted, fingerprint, is_draw, meta_dataset
 from ._weighted_criterion import SampleWeights, own_criterion
@@ -339,7 +339,7 @@ class OTReweighting(Callback):
             raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
             raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
-        check_weighter(self.weighter, self.meta, distributed=_distributed(net))
+        check_settings(self.weighter, self.meta, distributed=_distributed(net))
 
     def _begin(self, net, dataset_train):
         """Meet the training split and the meta set."""

@@ -15,8 +15,8 @@ from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
 from ._epoch_plan import EpochPlan
+from ._feature_weighter import all_reduce
 from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, look_of
-from ._processes import all_reduce
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
 from ._trusted_set import stored_labels
