@@ -14,6 +14,7 @@ from skotw._compat import Interval, StrOptions, validate_parameter_constraints
 from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
 
+from ._double_balance import warn_of_double_balance
 from ._epoch_plan import first_weighted_epoch
 from ._feature_tap import FeatureTap, unwrapped
 from ._feature_weighter import all_reduce
@@ -22,7 +23,7 @@ from ._passes import MetaSet
 from ._refits import Refits, Settings
 from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
-from ._trusted_set import draw_trusted, fingerprint, is_draw, meta_dataset
+from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
@@ -206,8 +207,9 @@ class OTReweighting(Callback):
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
         data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
-        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net))
-        net.iterator_train = _Borrowed(net)
+        iterator = _Borrowed(net)
+        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
+        net.iterator_train = iterator
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Settle what this epoch does.
@@ -353,6 +355,7 @@ class OTReweighting(Callback):
             weights.trusted = weights.trusted[:0]
         self.data_, self.drawn_ = start.data, drawn
         try:
+            check_class_mass(self.weighter, net)
             settings = self._settings()
             meta = self._meta_set(net, dataset_train, weights, start.tap, distributed)
             refits = Refits(
@@ -365,6 +368,7 @@ class OTReweighting(Callback):
                 other_data=other_data,
             )
             refits.check(net, dataset_train)
+            warn_of_double_balance(net, dataset_train, start.iterator.loader)
         except Exception:
             if isinstance(net.history, list):
                 net.history.pop()  # the epoch has not begun
@@ -386,7 +390,7 @@ class OTReweighting(Callback):
         if self.meta is None:
             return None
         if not is_draw(self.meta):
-            return MetaSet(meta_dataset(self.meta, net), tap, drawn=False)
+            return MetaSet(meta_dataset(self.meta, net, dataset_train), tap, drawn=False)
         if not len(weights.trusted):
             seed = self.random_state
             if seed is None and distributed:  # the same in every process
@@ -415,6 +419,7 @@ class _Start:
     data: str | None  # fingerprint
     other_data: bool  # than that of the weights
     epochs: int | None  # that are to come; None where those may not be all
+    iterator: IndexedIterator
     last_epoch: int = 0
 
 

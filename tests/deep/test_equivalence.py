@@ -59,7 +59,8 @@ def test_weights_that_are_all_one_keep_the_mean_of_the_criterion():
     weighter = OTSampleWeighter(label_weight=1.0, reg=0.5)
     criterion = {"criterion__weight": torch.tensor([1.0, 5.0, 20.0]), "criterion__ignore_index": 1}
     net = make_net(weighter=weighter, train_split=None, lr=1e-12, batch_size=-1, module__norm=False, **criterion)
-    losses = net.fit(even, labels).history[:, "train_loss"]
+    with pytest.warns(UserWarning, match="balanced twice"):
+        losses = net.fit(even, labels).history[:, "train_loss"]
     np.testing.assert_allclose(net.sample_weight_, 1.0, rtol=1e-5)
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
