@@ -17,11 +17,11 @@ from skotw._weighter.estimator import OTSampleWeighter
 from ._double_balance import warn_of_double_balance
 from ._epoch_plan import first_weighted_epoch
 from ._feature_tap import FeatureTap, unwrapped
+from ._feature_weighter import all_reduce
 from ._freeze import freeze, frozen_layers, thaw
 from ._passes import MetaSet
-from ._processes import all_reduce
 from ._refits import Refits, Settings
-from ._reweighter import check_weighter
+from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset, quietly
 from ._weighted_criterion import SampleWeights, own_criterion
@@ -207,8 +207,9 @@ class OTReweighting(Callback):
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
         data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
-        net.iterator_train = _Borrowed(net)
-        self.start_ = _Start(weights, tap, net.iterator_train, frozen, data, other_data, _epochs_of_fit(net))
+        iterator = _Borrowed(net)
+        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
+        net.iterator_train = iterator
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Settle what this epoch does.
@@ -340,7 +341,7 @@ class OTReweighting(Callback):
             raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
             raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
-        check_weighter(self.weighter, self.meta, distributed=_distributed(net))
+        check_settings(self.weighter, self.meta, distributed=_distributed(net))
 
     def _begin(self, net, dataset_train):
         """Meet the training split and the meta set."""
@@ -368,13 +369,13 @@ class OTReweighting(Callback):
             )
             with quietly():  # samples may be augmented by random numbers, and training must not notice
                 refits.check(net, dataset_train)
+            warn_of_double_balance(net, dataset_train, start.iterator.loader)
         except Exception:
             if isinstance(net.history, list):
                 net.history.pop()  # the epoch has not begun
             raise
         self.refits_ = refits
         self._publish()
-        warn_of_double_balance(net, dataset_train, start.iterator.loader)
         if start.epochs is not None:  # in other callbacks history and weights of a checkpoint may have come meanwhile
             self.start_ = replace(start, last_epoch=len(net.history) - 1 + start.epochs)
             if not weights.learned and not other_data:
@@ -415,11 +416,11 @@ class _Start:
 
     weights: SampleWeights
     tap: FeatureTap
-    iterator: IndexedIterator  # of the training split
     frozen: tuple | None  # layers and their parameters
     data: str | None  # fingerprint
     other_data: bool  # than that of the weights
     epochs: int | None  # that are to come; None where those may not be all
+    iterator: IndexedIterator
     last_epoch: int = 0
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "clean_pass",
     "label_column",
     "learned_by_heart",
-    "look_of",
 ]
 
 # The network knows its training labels by heart where it predicts trusted ones this much worse, beyond chance.
@@ -178,15 +177,6 @@ class MetaSet:
         # not that of a subclass, which may scale the loss, as for gradient accumulation, and gets the sum to scale
         loss = (NeuralNetClassifier if isinstance(net, NeuralNetClassifier) else NeuralNet).get_loss(net, y_pred, yi)
         return loss.mean()
-
-
-def look_of(dataset):
-    """Shape and type of the first sample, as a sentence; empty where it is no array."""
-    try:
-        sample = dataset[0][0]
-        return f"The first of them has shape {tuple(sample.shape)} and dtype {sample.dtype}."
-    except Exception:  # whatever was wrong is about to be raised
-        return ""
 
 
 # ---------------------------------------------------------------------------------------------

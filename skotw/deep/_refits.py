@@ -15,11 +15,11 @@ from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
 from ._epoch_plan import EpochPlan
-from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, look_of
-from ._processes import all_reduce
+from ._feature_weighter import all_reduce
+from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
-from ._trusted_set import stored_labels
+from ._trusted_set import quietly, stored_labels
 from ._weighted_criterion import weighted_loss
 
 __all__ = ["Refits", "Settings"]
@@ -99,29 +99,19 @@ class Refits:
             If the weighter, or labels or features of the meta set, will not do.
         """
         if self.meta is not None:
-            found = self._meet_meta(net)
+            with quietly():
+                found = self.meta.embed(net)
+            if not bool(torch.isfinite(found.features).all()):
+                raise ValueError(
+                    "The features of the meta set contain NaN or infinity. Look for them in the trusted samples, and "
+                    "fill or drop what is missing there as in X."
+                )
             self._scores, self._width = ClassScores.of(net, found), found.features.shape[1]
             self._meta_labels = found.labels
         labels = stored_labels(dataset_train)
         if labels is not None and labels.dtype.kind in "biuf":
             self._check_labels(label_column(labels))
             self._labels.complete = True
-
-    def _meet_meta(self, net):
-        try:
-            found = self.meta.embed(net)
-        except Exception as error:
-            error.add_note(
-                "This was the meta set, which passes through the network before training begins: its samples must be "
-                f"as those of X. {look_of(self.meta.dataset)}"
-            )
-            raise
-        if not bool(torch.isfinite(found.features).all()):
-            raise ValueError(
-                "The features of the meta set contain NaN or infinity. Look for them in the trusted samples, and fill "
-                "or drop what is missing there as in X."
-            )
-        return found
 
     def _check_labels(self, labels):
         """Compare labels that are new with those of the meta set."""

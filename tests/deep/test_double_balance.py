@@ -19,6 +19,7 @@ from torch.utils.data import (
 from skotw.deep import OTReweighting
 from tests.deep._nets import META, Net, blobs, make_net
 
+pytestmark = pytest.mark.filterwarnings("ignore:Training ends after")
 X, y = blobs()
 COUNTS = np.bincount(y)
 

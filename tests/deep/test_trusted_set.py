@@ -242,6 +242,7 @@ class Drawing(Records):
         return (self.data[0][i] + noise).astype(np.float32), self.data[1][i]
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_looking_at_samples_draws_nothing():
     """Stage 1 is plain training."""
     states = []
