@@ -60,7 +60,7 @@ def test_parameters_of_the_weighter(make, params, message):
 def test_training_class_without_trusted_samples(make, form):
     meta = tuple(part[META[1] < 2] for part in META)
     data = (X, y) if form == "arrays" else (Records(X, y), None)
-    net = make(meta=meta, **LATE).initialize()
+    net = make(meta=meta, train_split=None, **LATE).initialize()
     with pytest.raises(ValueError, match="classes that the meta set lacks: 2"):
         net.partial_fit(*data)
     assert len(net.history) <= (form == "records")
@@ -295,6 +295,6 @@ def test_an_interrupt_before_the_first_refit():
 
 def test_no_training_set_is_kept():
     for make in (make_net, plain):
-        net = make().fit(TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), None)
+        net = make(train_split=None).fit(TensorDataset(torch.as_tensor(X), torch.as_tensor(y)), None)
         callback = net.callbacks[0] if make is plain else dict(net.callbacks_)["reweighting"]
         assert not {"start_", "refits_"} & set(vars(callback))
