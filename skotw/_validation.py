@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import sklearn
 from array_api_compat import is_array_api_obj, to_device
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -48,9 +49,10 @@ def named(labels, most=10):
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
 
 
-# Folders between the user's line and ours; skorch is named, not imported, since it is optional.
+# Folders between the user's line and ours; libraries that are optional are named, not imported.
 _OURS = [Path(module.__file__).parent for module in (sys.modules[__package__], sklearn, joblib)]
-_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, Path(sklearn.__file__).parents[1] / "skorch"])
+_OTHERS = [Path(sklearn.__file__).parents[1] / name for name in ("skorch", "torch")]
+_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, *_OTHERS])
 
 
 def warn(message, category=UserWarning):
@@ -62,15 +64,23 @@ def warn(message, category=UserWarning):
 
 
 @contextmanager
-def unchanged_on_error(estimator):
-    """After an exception within, ``estimator`` has the attributes that it had before.
+def unchanged_on_error(*objects):
+    """After an exception within, every one of ``objects`` has the attributes that it had before.
 
-    Attributes are put back, not copied: what hangs on the estimator must be replaced within, never written to.
+    Attributes are put back, not copied: what hangs on an object must be replaced within, never written to.
     """
-    before = dict(vars(estimator))
+    before = [(part, dict(vars(part))) for part in objects]
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
         raise
+
+
+def set_all_or_none(estimator, params):
+    """``estimator.set_params(**params)`` that sets nothing, nested parameters included, where one name is unknown."""
+    parts = [estimator, *estimator.get_params(deep=True).values(), *params.values()]
+    with unchanged_on_error(*(part for part in parts if isinstance(part, BaseEstimator))):
+        return BaseEstimator.set_params(estimator, **params)

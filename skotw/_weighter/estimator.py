@@ -9,18 +9,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
 from skotw._transport.arrays import like
-from skotw._validation import unchanged_on_error, warn
+from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
 from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
-from .input import Given, Intake, check_chunk, check_sets
+from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
 from .labels import TARGET_TYPES
-from .model import Stream, differences, settle, solve
+from .model import Stream, differences, effective_sizes, settle, solve
 from .settings import Settings
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
+
+# Below this share of the effective size of the prior weights, a few rows are all that counts.
+_COLLAPSE = 0.1
 
 # What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
 _FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
@@ -301,8 +304,12 @@ class OTSampleWeighter(BaseEstimator):
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         with unchanged_on_error(self):
-            checked = check_sets(given, Intake(Settings.of(self)))
-            fitted, weights = solve(settle(checked))
+            settings = Settings.of(self)
+            checked = check_sets(given, Intake(settings))
+            warn_of_mistakes(given, settings)
+            start = settle(checked)
+            fitted, weights = solve(start)
+            _warn_of_collapse(*effective_sizes(start, weights), fitted.basis.reg)
             self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
         return self
 
@@ -396,7 +403,9 @@ class OTSampleWeighter(BaseEstimator):
         settings, stream = Settings.of(self), getattr(self, "_stream", None)
         with unchanged_on_error(self):
             if stream is None:
+                self._validate_params()  # which the decorator leaves out after a fit
                 checked = check_sets(given, Intake(settings), stream=True)
+                warn_of_mistakes(given, settings, stream=True)
                 intake, chunk = checked.intake, checked.chunk
                 stream = Stream.begin(settle(checked, stream=True))
                 settled = settled_by_rows(stream.basis, intake.embedding)
@@ -512,6 +521,26 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.plan(chunk.rows))
 
+    def set_params(self, **params):
+        """Set parameters, all of them or none.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, those of the embedding as ``embedding__name``.
+
+        Returns
+        -------
+        self : OTSampleWeighter
+            The weighter. What it has learned stays, and does not change with its parameters.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown; nothing is set then.
+        """
+        return set_all_or_none(self, params)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -548,6 +577,14 @@ class OTSampleWeighter(BaseEstimator):
             line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
+
+
+def _warn_of_collapse(size, prior_size, reg):
+    if size < _COLLAPSE * prior_size:
+        warn(
+            f"The weights have collapsed onto a few rows: all rows count as {size:.1f}, and prior weights would make "
+            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows: raise it, or cap weights by max_weight."
+        )
 
 
 def _check_same_stream(given, changed):

@@ -35,7 +35,7 @@ from .max_weight import cap_factor
 from .sets import Meta, SortedRows
 from .settings import Settings
 
-__all__ = ["Fitted", "Reduction", "Start", "Stream", "settle", "solve"]
+__all__ = ["Fitted", "Reduction", "Start", "Stream", "differences", "effective_sizes", "settle", "solve"]
 
 # Trusted samples that judge reg="auto".
 _MAX_ASKED = 64
@@ -495,6 +495,19 @@ def solve(start):
         weights, cap = _capped(weights, ordered, basis.settings.max_weight)
         fitted = replace(fitted, cap=cap)
     return fitted, ordered.back(weights)
+
+
+def effective_sizes(start, weights):
+    """How many rows of ``sample_weight`` 1 the weights are worth, and those of the prior would be.
+
+    Kish's sizes, but for rows of weight k counting as k of them.
+    """
+    basis, ordered = start.basis, start.ordered
+    weights = to_numpy(weights).astype(np.float64)
+    weights = weights if ordered.order is None else weights[ordered.order]
+    _, _, log_ratio = basis.marginals(start.group_weight, basis.columns)
+    prior = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
+    return tuple(float(w.sum() ** 2 / (w @ (w / ordered.weight))) for w in (weights, prior))
 
 
 def _solve_gradient(basis, cost, a, problem, counts):

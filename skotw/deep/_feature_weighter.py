@@ -21,7 +21,7 @@ from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import ScaleEmbedding, embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter, can_stream
 from skotw._weighter.feature_cost import GEMM_METRICS
-from skotw._weighter.input import Intake, check_chunk, check_sets
+from skotw._weighter.input import Intake, check_chunk, check_sets, check_settings
 from skotw._weighter.model import Reduction, Stream, settle, solve
 from skotw._weighter.settings import Settings
 
@@ -115,6 +115,7 @@ def check_weighter(weighter, X_meta, *, shared):
     """
     weighter._validate_params()
     settings = Settings.of(weighter)
+    check_settings(settings)
     if shared:
         _check_shared(settings, X_meta)
     return settings

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from skotw import OTSampleWeighter
 from skotw._weighter.auto_reg import UNKNOWN_REG
@@ -78,3 +79,65 @@ def test_a_batch_of_one_class_does_not_settle_the_regularisation():
     net = make_net(weighter=OTSampleWeighter(), warmup_epochs=0, refit_every="batch", train_split=None, batch_size=45)
     net.set_params(iterator_train__shuffle=False, max_epochs=1).fit(X[order], y[order])  # 45, 45, and 30 and 15
     assert net.reweighter_.weighter_.reg_ != pytest.approx(UNKNOWN_REG)
+
+
+class Deep(nn.Module):
+    """Large enough to know some hundred labels by heart."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Linear(6, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU()]
+        self.body, self.head = nn.Sequential(*layers), nn.Linear(32, 3)
+
+    def forward(self, X):
+        return self.head(self.body(X))
+
+
+def wrong_labels():
+    rng = np.random.default_rng(0)
+    return np.where(rng.random(len(y)) < 0.3, (y + rng.integers(1, 3, len(y))) % 3, y)
+
+
+LEARNING = {"optimizer": torch.optim.Adam, "lr": 0.01, "train_split": None, "weighter": OTSampleWeighter()}
+MANY = blobs((10, 10, 10), seed=1)
+
+
+def test_labels_learned_by_heart_do_not_steer():
+    with pytest.warns(UserWarning, match="has learned training labels by heart") as seen:
+        net = make_net(Deep, meta=MANY, warmup_epochs=80, max_epochs=82, **LEARNING).fit(X, wrong_labels())
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert net.history[79, "label_accuracy"] > 0.9
+    assert net.history[79, "meta_accuracy"] < 0.75
+    fitted = net.reweighter_.weighter_
+    assert np.isnan(fitted.label_reliability_.overall)
+    assert fitted.reg_ == pytest.approx(UNKNOWN_REG)
+    # which is no matter of chance: the features vouch for the labels, of which three in ten are wrong
+    with torch.no_grad():
+        features, trusted = (net.module_.body(torch.as_tensor(rows)).numpy() for rows in (X, MANY[0]))
+    asked = OTSampleWeighter().fit(features, wrong_labels(), trusted, MANY[1])
+    assert asked.label_reliability_.overall > 0.9
+
+
+def test_labels_not_learned_yet_are_asked():
+    net = make_net(Deep, meta=MANY, warmup_epochs=2, max_epochs=3, **LEARNING).fit(X, wrong_labels())
+    assert 0.2 < net.reweighter_.weighter_.label_reliability_.overall < 0.8
+
+
+@pytest.mark.parametrize("params", [{"meta": 5}, {"meta": MANY, "meta_loss_weight": 1.0, "warmup_epochs": 0}])
+def test_trusted_samples_that_train_cannot_judge(params):
+    net = make_net(**{"max_epochs": 2, **LEARNING, **params}).fit(X, y)
+    assert np.isnan(net.reweighter_.weighter_.label_reliability_.overall)
+    assert net.reweighter_.weighter_.reg_ == pytest.approx(UNKNOWN_REG)
+
+
+def test_trusted_samples_judge_before_they_train():
+    """At the end of stage 1 their loss has not been added yet; what it settled then stays."""
+    regs = []
+    for factor in (0.0, 1.0):
+        torch.manual_seed(0)
+        net = make_net(meta=MANY, max_epochs=2, meta_loss_weight=factor, **LEARNING).fit(X, y)
+        regs.append(net.reweighter_.weighter_.reg_)
+    assert regs[0] == pytest.approx(regs[1])
+    assert regs[0] != pytest.approx(UNKNOWN_REG)
+    assert np.isnan(net.reweighter_.weighter_.label_reliability_.overall)

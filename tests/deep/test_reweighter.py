@@ -74,7 +74,7 @@ def test_without_labels_and_without_meta_set(sets):
     X, y, X_meta, _ = tensors(sets)
     expected = OTSampleWeighter().fit_weights(sets[0], None, sets[2])
     np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, None, X_meta).numpy(), expected, rtol=1e-4)
-    expected = OTSampleWeighter().fit_weights(sets[0], sets[1])
+    expected = OTSampleWeighter(n_prototypes=1).fit_weights(sets[0], sets[1])
     np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, y).numpy(), expected, rtol=1e-4)
 
 
@@ -208,3 +208,15 @@ def test_default_weighter(sets):
     X, y, X_meta, y_meta = tensors(sets)
     expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
     np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("reg", ["auto", 0.2])
+def test_labels_that_are_fitted_are_not_asked(sets, reg):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter(reg=reg))
+    found = reweighter.refit(X, y, X_meta, y_meta, labels_fitted=True)
+    assert np.isnan(reweighter.weighter_.label_reliability_.overall)
+    expected = OTSampleWeighter(reg=0.1 if reg == "auto" else reg).fit_weights(*sets)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-4)
+    assert np.isfinite(reweighter.refit(X, y, X_meta, y_meta).numpy()).all()
+    assert np.isfinite(reweighter.weighter_.label_reliability_.overall)

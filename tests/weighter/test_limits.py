@@ -23,6 +23,7 @@ from skotw.datasets import flip_labels, make_long_tailed
 from skotw.meta import balanced_meta_split
 from skotw.metrics import mislabel_auc
 
+pytestmark = pytest.mark.filterwarnings("ignore:The weights have collapsed")  # as they are to at a limit
 METRICS = ["cosine", "sqeuclidean", "euclidean", "cityblock"]
 few = settings(max_examples=25)
 Weighter = partial(OTSampleWeighter, embedding=None)

@@ -271,7 +271,7 @@ def test_parameters_of_the_embedding_stay_too(sets):
 
 
 def test_a_fit_has_no_table_of_classes_and_columns(sets):
-    n = 400
+    n = 150
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2 * n, 3)), np.repeat(np.arange(n), 2)
     w = OTSampleWeighter(**SETTLED).fit(X, y, X, y)
