@@ -62,7 +62,11 @@ def meta_dataset(meta, net, dataset_train=None):
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
         if meta[1] is None and not is_dataset(meta[0]):
             raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
-        dataset = net.get_dataset(*meta)
+        try:
+            dataset = net.get_dataset(*meta)
+        except ValueError as error:
+            error.add_note("This was meta=(X_meta, y_meta). As by skorch, a list of X_meta holds one array per input.")
+            raise
         ours = type(dataset) is SkorchDataset and dataset is not meta[0]
     else:
         raise TypeError(
@@ -90,6 +94,8 @@ def _of_type(values, sample):
     """Numbers in the type that training samples have, where that changes none of them; float64 becomes float32."""
     if isinstance(values, Mapping) and isinstance(sample, Mapping):
         return {name: _of_type(part, sample.get(name)) for name, part in values.items()}
+    if hasattr(values, "iloc") and isinstance(sample, Mapping):  # a frame, whose rows skorch makes dictionaries
+        return values.assign(**{name: _of_type(values[name].to_numpy(), sample.get(name)) for name in values})
     if isinstance(values, (tuple, list)) and isinstance(sample, (tuple, list)) and len(values) == len(sample):
         return type(values)(_of_type(part, of) for part, of in zip(values, sample, strict=True))
     wanted, given = _dtype(sample), _dtype(values)
@@ -176,7 +182,9 @@ def _look(sample):
     if dtype is None:
         return type(sample).__name__, True
     form = f"shape {tuple(np.shape(sample))} of {dtype}"
-    return form, dtype.kind != "f" or bool(torch.as_tensor(sample).isfinite().all())
+    if dtype.kind != "f":
+        return form, True
+    return form, bool(sample.isfinite().all() if isinstance(sample, torch.Tensor) else np.isfinite(sample).all())
 
 
 def _try(net, dataset):

@@ -154,6 +154,33 @@ def test_types_of_dictionaries_and_of_labels_in_a_column():
     assert np.isfinite(net.history[:, "train_loss"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # torch, of rows of a frame of pandas 3
+def test_types_of_frames():
+    pandas = pytest.importorskip("pandas")
+
+    class Columns(Net):
+        def forward(self, **columns):
+            return super().forward(torch.cat([columns[f"x{i}"] for i in range(6)], dim=1))
+
+    def frame(rows):
+        return pandas.DataFrame(rows, columns=[f"x{i}" for i in range(6)])
+
+    found = []
+    for dtype in (np.float32, np.float64):
+        torch.manual_seed(0)
+        given = frame(META[0]).astype(dtype)
+        found.append(make_net(Columns, meta=(given, META[1])).fit(frame(X), y).sample_weight_)
+        assert set(given.dtypes) == {np.dtype(dtype)}
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("meta", [(META[0], META[1][:5]), (META[0].tolist(), META[1])])
+def test_lengths_that_differ(meta):
+    with pytest.raises(ValueError, match="inconsistent lengths") as raised:
+        make_net(meta=meta).fit(X, y)
+    assert "This was meta=(X_meta, y_meta)" in raised.value.__notes__[0]
+
+
 def test_several_inputs():
     class Two(Net):
         def forward(self, data):
