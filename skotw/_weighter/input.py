@@ -22,7 +22,7 @@ from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "warn_of_mistakes"]
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "warn_of_mistakes"]
 
 # A meta set of more than so many rows per training row is no meta set.
 _SWAPPED = 10
@@ -188,7 +188,7 @@ def warn_of_mistakes(given, settings, *, stream=False):
             )
 
 
-def _check_settings(settings):
+def check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
         if not settings.embeds_by_itself:
@@ -218,7 +218,7 @@ def check_sets(given, intake, *, stream=False):
     Input
     """
     settings = intake.settings
-    _check_settings(settings)
+    check_settings(settings)
     _check_given(given, settings)
     intake, X = intake.meet(given.X)
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
