@@ -23,7 +23,7 @@ from ._passes import MetaSet
 from ._refits import Refits, Settings
 from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
-from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset
+from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset, quietly
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
@@ -65,7 +65,7 @@ class OTReweighting(Callback):
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
         Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer.
+        feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
         In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor (10 in the script
         of the paper's authors). The batch goes through the transforms of its data set.
@@ -95,7 +95,8 @@ class OTReweighting(Callback):
     then stays unknown, as it does where trusted samples are drawn from the training split or have a loss.
 
     List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``, so that a checkpoint with
-    ``f_criterion``, which is skorch's default, has them.
+    ``f_criterion``, which is skorch's default, has them. A criterion that is given as an instance is copied before. To
+    predict alone, load ``f_params`` without it.
 
     Examples
     --------
@@ -367,7 +368,8 @@ class OTReweighting(Callback):
                 distributed=distributed,
                 other_data=other_data,
             )
-            refits.check(net, dataset_train)
+            with quietly():  # samples may be augmented by random numbers, and training must not notice
+                refits.check(net, dataset_train)
             warn_of_double_balance(net, dataset_train, start.iterator.loader)
         except Exception:
             if isinstance(net.history, list):

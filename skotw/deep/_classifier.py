@@ -47,7 +47,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ``predefined_split``, since a search would slice it if it were given to ``fit``.
     feature_layer : str or None, default=None
         Name of the layer whose input are the features, usually the last. None: the module returns
-        ``(logits, features)``.
+        ``(logits, features)``, or a dict with ``"logits"`` and ``"features"``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
         ``weighter__reg``. It gets class indices, so that a ``class_mass`` by class names places in ``classes_``.
@@ -63,7 +63,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
         Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer.
+        feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
         In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor.
     random_state : int, RandomState instance or None, default=None
@@ -605,7 +605,8 @@ def _same_training_on_error(net):
         epochs = net.history.to_list()[n_epochs:]
         if not any("train_loss" in batch for epoch in epochs for batch in epoch["batches"]):
             _put_back(written, before)
-            del net.history[n_epochs:]
+            if isinstance(net.history, list):  # that of several processes only grows
+                del net.history[n_epochs:]
         if callback is not None:
             callback.let_go(net)
         raise

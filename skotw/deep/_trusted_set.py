@@ -215,13 +215,17 @@ def check_class_mass(weighter, net):
     ValueError
     """
     mass = getattr(weighter, "class_mass", None)
-    if not isinstance(mass, dict) or not any(isinstance(name, (str, bytes)) for name in mass):
+    if not isinstance(mass, dict):
         return
     classes = list(getattr(net, "classes_", ()))
+    encodes = hasattr(net, "_takes_indices") and not net._takes_indices()  # what a plain net does not
+    indices = range(len(classes)) if encodes else mass
+    if all(name in indices and not isinstance(name, (str, bytes)) for name in mass):
+        return
     if all(name in classes for name in mass):
         hint = f": class_mass={ {classes.index(name): share for name, share in mass.items()}!r}"
     else:
-        hint = f" {named(classes)}" if len(classes) else ""
+        hint = f" {named(classes)}" if classes else ""
     raise ValueError(
         f"class_mass names classes by {named(mass)}. In a net the weighter gets class indices: give the places of the "
         f"labels in classes_{hint}."

@@ -1,5 +1,8 @@
 """Small data and networks that several test files share."""
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
@@ -37,6 +40,42 @@ class Net(nn.Module):
     def forward(self, X):
         features = self.body(X)
         return (self.head(features), features) if self.both else self.head(features)
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    hidden_states: tuple | None = None
+
+
+class ModelOutput(OrderedDict):
+    """As Hugging Face has it: a dictionary whose entries are attributes too."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+
+OUTPUTS = {
+    "tuple": lambda logits, features: (logits, features),
+    "dict": lambda logits, features: {"features": features, "logits": logits},
+    "hidden states": lambda logits, features: {"loss": logits.sum(), "logits": logits, "hidden_states": features},
+    "attributes": lambda logits, features: Output(logits, (features + 1, features)),
+    "Hugging Face": lambda logits, features: ModelOutput(logits=logits, hidden_states=(features + 1, features)),
+}
+
+
+class Saying(Net):
+    def __init__(self, form="tensor", **params):
+        super().__init__(**params)
+        self.form = form
+
+    def forward(self, X):
+        features = self.body(X)
+        logits = self.head(features)
+        return OUTPUTS[self.form](logits, features) if self.form in OUTPUTS else logits
 
 
 def make_net(module=Net, **params):

@@ -45,7 +45,7 @@ def inverse():
 
 
 def fit(**params):
-    return make_net(train_split=None, max_epochs=1, iterator_train__shuffle=False, **params).fit(X, y)
+    return make_net(train_split=None, max_epochs=1, iterator_train__shuffle=False, **params).partial_fit(X, y)
 
 
 def test_a_sampler_that_balances():
@@ -65,7 +65,7 @@ def test_a_loader_that_brings_its_sampler():
             super().__init__(dataset, sampler=inverse(), **params)
 
     with pytest.warns(UserWarning, match="^WeightedRandomSampler"):
-        plain(iterator_train=Loader).fit(X, y)
+        plain(iterator_train=Loader).partial_fit(X, y)
 
 
 def plain(**params):
@@ -96,9 +96,9 @@ def test_samplers_that_leave_the_shares_of_classes(sampler):
 def test_balanced_data_are_not_balanced_by_a_sampler():
     even, labels = blobs((40, 40, 40))
     sampler = WeightedRandomSampler(torch.ones(120), 120)
-    make_net(train_split=None, max_epochs=1, iterator_train__shuffle=False, iterator_train__sampler=sampler).fit(
-        even, labels
-    )
+    make_net(
+        train_split=None, max_epochs=1, iterator_train__shuffle=False, iterator_train__sampler=sampler
+    ).partial_fit(even, labels)
 
 
 def test_looking_at_a_sampler_draws_nothing():
@@ -109,7 +109,7 @@ def test_looking_at_a_sampler_draws_nothing():
         np.random.seed(0)  # noqa: NPY002
         net = plain(callbacks=callbacks, iterator_train__batch_sampler=Balanced(y), batch_size=1)
         with pytest.warns(UserWarning, match="balanced twice") if callbacks else nullcontext():
-            net.fit(X, y)
+            net.partial_fit(X, y)
         trained.append(torch.cat([p.flatten() for p in net.module_.parameters()]))
     assert torch.equal(*trained)
 
@@ -124,7 +124,7 @@ def test_labels_that_are_no_classes():
 
     callback = OTReweighting((META[0], META[0][:, :1]), "head")
     params = {"train_split": None, "verbose": 0, "max_epochs": 1, "iterator_train__sampler": sampler}
-    NeuralNet(One, criterion=nn.MSELoss, callbacks=[callback], **params).fit(X, X[:, :1])
+    NeuralNet(One, criterion=nn.MSELoss, callbacks=[callback], **params).partial_fit(X, X[:, :1])
 
 
 @pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 4.0]))])
@@ -145,7 +145,7 @@ def test_pos_weight():
     params = {"train_split": None, "verbose": 0, "max_epochs": 1, "callbacks": [callback]}
     net = NeuralNet(One, criterion=nn.BCEWithLogitsLoss, criterion__pos_weight=torch.tensor(3.0), **params)
     with pytest.warns(UserWarning, match="criterion has a pos_weight"):
-        net.fit(X, labels)
+        net.partial_fit(X, labels)
 
 
 def test_even_weights_favour_nothing():

@@ -251,7 +251,7 @@ def test_looking_at_samples_draws_nothing():
             seed(0)
         net = NeuralNetClassifier(
             Net, criterion=nn.CrossEntropyLoss, callbacks=callbacks, max_epochs=1, verbose=0, train_split=None
-        ).fit(Drawing(X, y), None)
+        ).partial_fit(Drawing(X, y), None)
         states.append(torch.cat([p.flatten() for p in net.module_.parameters()]))
     assert torch.equal(*states)
 
@@ -279,3 +279,12 @@ def test_masses_by_names_that_are_no_classes():
     callback = OTReweighting(META, "head", OTSampleWeighter(class_mass={"yew": 1.0}))
     with pytest.raises(ValueError, match="In a net the weighter gets class indices"):
         NeuralNet(Net, criterion=nn.CrossEntropyLoss, callbacks=[callback], verbose=0).fit(X, y)
+
+
+def test_masses_by_labels_that_are_encoded():
+    signs, trusted = np.where(y > 0, 1, -1), (META[0], np.where(META[1] > 0, 1, -1))
+    net = make_net(meta=trusted, weighter=OTSampleWeighter(class_mass={-1: 0.25, 1: 0.75}, label_weight=1.0))
+    with pytest.raises(ValueError, match=r"places of the labels in classes_: class_mass=\{0: 0.25, 1: 0.75\}"):
+        net.fit(X, signs)
+    net.set_params(weighter__class_mass={0: 0.25, 1: 0.75}, train_split=None).fit(X, signs)
+    np.testing.assert_allclose(net.sample_weight_[signs > 0].sum() / len(y), 0.75, rtol=1e-4)
