@@ -100,6 +100,9 @@ class OTReweighter:
             The samples are one mini-batch of a larger set, so that classes of the meta set may be absent from it. The
             weights are those of the batch by itself, and a single sample has all of its weight. The reliability of so
             few labels is only estimated for ``reg="auto"``.
+        labels_fitted : bool, default=False
+            The network has learned the labels by heart, so that its features vouch for wrong ones, too. Their
+            reliability is not asked for then, but stays unknown, and ``reg="auto"`` is 0.1.
 
         Returns
         -------

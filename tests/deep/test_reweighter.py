@@ -210,6 +210,18 @@ def test_default_weighter(sets):
     np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
 
 
+@pytest.mark.parametrize("reg", ["auto", 0.2])
+def test_labels_that_are_fitted_are_not_asked(sets, reg):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter(reg=reg))
+    found = reweighter.refit(X, y, X_meta, y_meta, labels_fitted=True)
+    assert np.isnan(reweighter.weighter_.label_reliability_.overall)
+    expected = OTSampleWeighter(reg=0.1 if reg == "auto" else reg).fit_weights(*sets)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-4)
+    assert np.isfinite(reweighter.refit(X, y, X_meta, y_meta).numpy()).all()
+    assert np.isfinite(reweighter.weighter_.label_reliability_.overall)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -246,15 +258,3 @@ def test_fitted_weighter_is_the_public_one_and_weighs_arrays(sets, params):
 def test_verbose_names_the_public_class(sets, capsys):
     OTReweighter(OTSampleWeighter(verbose=1)).refit(*tensors(sets))
     assert capsys.readouterr().out.startswith("[OTSampleWeighter]")
-
-
-@pytest.mark.parametrize("reg", ["auto", 0.2])
-def test_labels_that_are_fitted_are_not_asked(sets, reg):
-    X, y, X_meta, y_meta = tensors(sets)
-    reweighter = OTReweighter(OTSampleWeighter(reg=reg))
-    found = reweighter.refit(X, y, X_meta, y_meta, labels_fitted=True)
-    assert np.isnan(reweighter.weighter_.label_reliability_.overall)
-    expected = OTSampleWeighter(reg=0.1 if reg == "auto" else reg).fit_weights(*sets)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-4)
-    assert np.isfinite(reweighter.refit(X, y, X_meta, y_meta).numpy()).all()
-    assert np.isfinite(reweighter.weighter_.label_reliability_.overall)
