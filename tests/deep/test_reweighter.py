@@ -221,13 +221,13 @@ def test_default_weighter(sets):
 def test_a_failed_refit_leaves_the_weights_of_the_last(sets, bad):
     X, y, X_meta, y_meta = tensors(sets)
     reweighter = OTReweighter(OTSampleWeighter())
-    with pytest.raises(ValueError, match="X|y"):
+    with pytest.raises(ValueError, match=r"X|y"):
         reweighter.refit(*bad(X, y, X_meta, y_meta))
     with pytest.raises(NotFittedError, match="call refit first"):
         reweighter.weigh(X, y)
     weights = reweighter.refit(X, y, X_meta, y_meta)
     before = pickle.dumps(reweighter)
-    with pytest.raises(ValueError, match="X|y"):
+    with pytest.raises(ValueError, match=r"X|y"):
         reweighter.refit(*bad(X + 1, y, X_meta, y_meta))
     assert pickle.dumps(reweighter) == before
     np.testing.assert_allclose(reweighter.weigh(X, y).numpy(), weights.numpy(), rtol=1e-5)
