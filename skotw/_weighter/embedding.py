@@ -51,7 +51,10 @@ class ScaleEmbedding(BaseEstimator):
             column = self.numeric_ if column_kind(X, name) in "biuf" else self.categorical_
             column.append(name)
         if self.numeric_:
-            self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=sample_weight)
+            # of mean one, since its bound on rounding takes their sum for the number of rows
+            weight = None if sample_weight is None else sample_weight / sample_weight.mean()
+            with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
+                self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=weight)
         if self.categorical_:
             self.encoder_ = OneHotEncoder(handle_unknown="ignore").fit(self._categories(X))
 

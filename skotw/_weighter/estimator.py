@@ -104,14 +104,14 @@ class OTSampleWeighter(BaseEstimator):
         there are no classes). The excess goes to the other samples of the class, so that class masses stay.
     solver : {"exact", "gradient"}, default="exact"
         "exact" is the closed form (an alternating scheme if ``reg_prior > 0``). "gradient" is the paper's route: a
-        softmax-parametrised weight vector learned by gradient steps through Sinkhorn, for comparison; it holds the
-        matrix of costs.
+        softmax-parametrised weight vector learned by gradient steps, each through one more sweep of POT's Sinkhorn,
+        for comparison; it holds the matrix of costs.
     n_jobs : int or None, default=None
         Threads over blocks of rows. None means as many as BLAS may use, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Seeds the unset random states of a clone of ``embedding``. Nothing else is random.
     verbose : int, default=0
-        1 prints one line per solve.
+        1 prints one line per solve, and the progress of ``solver="gradient"``.
 
     Attributes
     ----------
