@@ -22,6 +22,7 @@ streams and clusters.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -59,6 +60,11 @@ def kernel_histograms(
     -------
     ndarray of shape (G, Q, N_BINS)
         Linearly binned, so that a rounding error moves a hair of mass, never a whole row's.
+
+    Raises
+    ------
+    ValueError
+        If a cost is not finite: bins are indices, which nobody checks after.
     """
     xp = namespace(cost.reference)
     n_queries = cost.shape[1]
@@ -70,6 +76,8 @@ def kernel_histograms(
         position = kernel.block(block, slice(None), work)
         position -= kernel.constant
         position *= -float(BINS_PER_OCTAVE)
+        if not math.isfinite(float(xp.max(position))):
+            raise ValueError(f"Feature costs in units of {scale:g} are not finite.")
         return histograms(position, weights[block.rows], work)
 
     shape = (partition.n_groups, n_queries, N_BINS)

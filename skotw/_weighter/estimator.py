@@ -57,8 +57,8 @@ class OTSampleWeighter(BaseEstimator):
     metric : str or callable, default="cosine"
         Distance between embedded features: "cosine", "euclidean", "sqeuclidean" (evaluated as one matrix
         product), any metric of :func:`~sklearn.metrics.pairwise_distances`, a function of two rows that returns a
-        number, or "precomputed": then ``X`` is the matrix of costs of shape (n_samples, n_meta), and ``X_meta``,
-        which only the reliability needs, that of shape (n_meta, n_meta).
+        finite number of at least 0, or "precomputed": then ``X`` is the matrix of costs of shape (n_samples, n_meta),
+        and ``X_meta``, which only the reliability needs, that of shape (n_meta, n_meta).
     label_weight : float in [0, 1], default=0.5
         Share of the label cost in the ground cost; 0 looks at features only, 1 at labels only.
     label_cost : {"auto", "hard"}, default="auto"
@@ -277,7 +277,8 @@ class OTSampleWeighter(BaseEstimator):
         ------
         ValueError
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
-            are negative, not finite or all zero, embedded rows are not finite, or parameters contradict each other.
+            are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
+            or not finite, or parameters contradict each other.
         """
         self._check_parameters()
         chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
@@ -494,7 +495,7 @@ class OTSampleWeighter(BaseEstimator):
                 f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
                 "weights from the features alone leave out y and y_meta."
             )
-        rows = Rows(Z, codes, values, weight)
+        rows = Rows(Z, codes, values, weight, kept)
         self._streaming = stream
         self._model = self._new_model(rows, meta, target, stream)
         return _Chunk(rows, kept, n_samples)
@@ -611,7 +612,7 @@ class OTSampleWeighter(BaseEstimator):
         X, y, weight, kept = _drop_weightless(X, y, sample_weight, "sample_weight", n_samples)
         Z = self._embed(X, "X")
         codes, values = self._model.target.encode(y, len(weight), "y")
-        return _Chunk(Rows(Z, codes, values, weight), kept, n_samples)
+        return _Chunk(Rows(Z, codes, values, weight, kept), kept, n_samples)
 
     # ------------------------------------------------------------------ output
 

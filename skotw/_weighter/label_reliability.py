@@ -94,14 +94,14 @@ class ReliabilityMeter:
         histograms[self.codes[self.queries], np.arange(len(self.queries)), 0] -= weight[self.queries]
         return histograms
 
-    def add(self, rows, a, counts, compute):
-        """Meet training rows as the metric prepares them, sorted by group."""
+    def add(self, ordered, compute):
+        """Meet training rows, :class:`SortedRows`."""
         if not len(self.queries):
             return
-        cost = self.metric.cost(rows, self.columns)
+        cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
         itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
-        partition = Partition.of(counts, rows_per_block(compute, len(self.queries), itemsize))
-        self.histograms = self.histograms + kernel_histograms(cost, a, self.scale, partition, compute)
+        partition = Partition.of(ordered.counts, rows_per_block(compute, len(self.queries), itemsize))
+        self.histograms = self.histograms + kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
 
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""

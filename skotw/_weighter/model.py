@@ -111,7 +111,7 @@ class TransportModel:
                 f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
                 ConvergenceWarning,
             )
-        self.potentials, self.objective = result.potentials, result.objective
+        self.potentials, self.objective = self._finite(result.potentials), result.objective
         self.n_iter = result.n_iter
         weights = ordered.back(result.weights) * self.total
         return self._fit_cap(weights, rows)
@@ -145,14 +145,23 @@ class TransportModel:
         self.log_normalisers = np.logaddexp(self.log_normalisers, self._join(chunk + np.log(unit)))
         self.group_weight = self.group_weight + self._sum_by_group(rows)
         self._update_problem()
-        self.potentials = self.problem.free_potentials(self.log_normalisers[:, self.active])
+        self.potentials = self._finite(self.problem.free_potentials(self.log_normalisers[:, self.active]))
         self.objective = float(np.exp(self.problem.log_mass) @ self.potentials)
         self.n_iter = 1
         self.cap = None
 
+    def _finite(self, potentials):
+        """Costs are finite, but in units of the regularisation they may not be."""
+        if not np.isfinite(potentials).all():
+            raise ValueError(
+                f"Costs in units of cost_scale={self.cost_scale:g} and reg={self.reg:g} exceed the largest float: "
+                "raise cost_scale or reg."
+            )
+        return potentials
+
     def _meter_add(self, ordered):
         if self._meter is not None:
-            self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
+            self._meter.add(ordered, self.compute)
             with one_blas_thread():
                 self.reliability = self._meter.estimate()
 
@@ -224,13 +233,14 @@ class TransportModel:
 
     def _sorted(self, rows):
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
-        Z, values, weight, order = rows.Z, rows.values, rows.weight, None
+        Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             order = np.argsort(rows.codes, kind="stable")
             Z, weight = take(Z, order), weight[order]
             values = None if values is None else values[order]
+            index = order if index is None else index[order]
         reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
-        return SortedRows(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
+        return SortedRows(self.metric.rows(Z, self.compute, index), values, weight, counts, order, index, reference)
 
     def _marginals(self, group_weight, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
@@ -272,7 +282,7 @@ class TransportModel:
         columns = self.columns.take(self.active if active is None else active)
         lam = float(self.settings["label_weight"])
         if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z)
+            features = self.metric.cost(ordered.rows, columns.Z, ordered.index)
         else:
             features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
@@ -287,7 +297,7 @@ class TransportModel:
         p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
         self.cost_scale = self.settings["cost_scale"]
         if self.cost_scale is None:
-            mean = self._mean(self.metric.cost(ordered.rows, columns.Z), p, b)
+            mean = self._mean(self.metric.cost(ordered.rows, columns.Z, ordered.index), p, b)
             self.cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
         self.cost_scale = float(self.cost_scale)
         self.label_scale = 1.0
@@ -311,7 +321,7 @@ class TransportModel:
         if tables > self.compute.cache_bytes:
             return UNKNOWN_REG
         precomputed = self.settings["metric"] == "precomputed"
-        cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
+        cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index), ordered.index)
         unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))
         a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
         problems = [self._problem(target, b, log_ratio, eps) for eps in CANDIDATES]

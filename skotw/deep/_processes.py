@@ -49,6 +49,6 @@ class SharedModel(TransportModel):
     def _meter_add(self, ordered):
         if self.settings["reg"] != "auto":  # histograms are many numbers: the reliability stays unknown
             return
-        self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
+        self._meter.add(ordered, self.compute)
         self._meter.histograms = all_reduce(self._meter.histograms)
         self.reliability = self._meter.estimate()
