@@ -80,6 +80,7 @@ class TransportModel:
             if meta is not None and meta.Z is not None:
                 self._meter = self._new_meter(meta)
                 self._meter_add(ordered)
+                self.reliability.warn_of_contradiction()
         self.reg = settings["reg"]
         if self.reg == "auto":
             self.reg = UNKNOWN_REG if meta is None else self._choose_reg(ordered, meta, group_weight)
@@ -333,7 +334,8 @@ class TransportModel:
     def _new_meter(self, meta):
         codes, n_groups = meta.target.meta_codes, self.target.n_groups
         with one_blas_thread():
-            return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale)
+            memory = self.compute.cache_bytes
+            return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale, memory)
 
     def _partition(self, counts, cost, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""

@@ -51,4 +51,5 @@ class SharedModel(TransportModel):
             return
         self._meter.add(ordered, self.compute)
         self._meter.histograms = all_reduce(self._meter.histograms)
+        self._meter.mass = all_reduce(self._meter.mass)
         self.reliability = self._meter.estimate()
