@@ -119,8 +119,11 @@ class OTSampleWeighter(BaseEstimator):
     reg_ : float
         Entropic regularisation.
     label_reliability_ : LabelReliability or None
-        How far the training labels can be trusted: ``overall`` and ``per_class``, each in [0, 1] or NaN where it
-        cannot be known. None where there are no classes.
+        How far the training labels can be trusted. ``overall`` is 1 where all labels are right and 0 where they say
+        nothing; ``precision`` is, for each class of ``classes_``, the share of the rows with its label that really are
+        of the class. Both have standard errors, ``overall_se`` and ``precision_se``, and are NaN where they cannot be
+        known: with one trusted sample per class, features that do not tell classes apart, or so many classes that the
+        histograms of two trusted samples exceed ``working_memory``. None where there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted; combinations of labels for several label columns. Absent where there are
         no classes.
