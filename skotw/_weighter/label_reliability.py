@@ -106,12 +106,19 @@ class LabelReliability:
         """
         return 1.0 if np.isnan(self.overall) else self.overall**2
 
-    def warn_of_contradiction(self):
-        """Warn where labels are wrong more often than chance: no noise does that."""
-        n_classes = len(self.precision)
-        if len(self.query_class) < _FEWEST_QUERIES or not self.unclipped < -0.5 / (n_classes - 1):
+    def warn_of_contradiction(self, n_rows):
+        """Warn where labels are wrong more often than by chance: no noise does that.
+
+        Parameters
+        ----------
+        n_rows : ndarray of shape (n_classes,)
+            Effective number of training rows with each label: of few, many may be wrong.
+        """
+        K = len(self.precision)
+        if len(self.query_class) < _FEWEST_QUERIES or not self.unclipped < -0.5 / (K - 1):
             return
-        if self.unclipped < -_CONTRADICTION_SE * self.overall_se:
+        chance = (1.0 / n_rows).sum() / (K * (K - 1))  # variance of r where each label is right with probability 1 / K
+        if self.unclipped < -_CONTRADICTION_SE * np.sqrt(self.overall_se**2 + chance / K):
             warn(
                 "The training labels contradict the trusted ones: rows that look like trusted rows of a class carry "
                 f"its label less often than by chance (reliability {_with_error(self.unclipped, self.overall_se)}, "

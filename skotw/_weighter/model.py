@@ -80,7 +80,9 @@ class TransportModel:
             if meta is not None and meta.Z is not None:
                 self._meter = self._new_meter(meta)
                 self._meter_add(ordered)
-                self.reliability.warn_of_contradiction()
+                present = group_weight > 0
+                squares = self._total(np.bincount(rows.codes, rows.weight**2, target.n_groups))
+                self.reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
         self.reg = settings["reg"]
         if self.reg == "auto":
             self.reg = UNKNOWN_REG if meta is None else self._choose_reg(ordered, meta, group_weight)

@@ -328,6 +328,17 @@ def test_noise_does_not_contradict(seed, n_classes, rate, n_per_class):
     reliability(X, flip_labels(y, rate, random_state=seed), X_meta, y_meta)  # a warning would be an error
 
 
+@pytest.mark.parametrize("n_rows", [2, 4, 12])
+def test_few_labels_that_are_wrong_by_chance_do_not_contradict(n_rows):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        points, truth, y_meta = 9 * np.eye(2), rng.integers(0, 2, n_rows), np.repeat([0, 1], 6)
+        given = rng.permutation(np.arange(n_rows) % 2)
+        copies = rng.choice([1.0, 50.0], n_rows)
+        sets = points[truth], given, points[y_meta] + rng.normal(size=(12, 2)), y_meta
+        OTSampleWeighter(embedding=None).fit(*sets, sample_weight=copies)  # a warning would be an error
+
+
 def test_the_ratio_before_clipping_is_kept():
     points, y, y_meta = np.eye(4), np.arange(40) % 4, np.arange(12) % 4
     with pytest.warns(UserWarning, match="contradict"):
