@@ -10,14 +10,19 @@ The table has the mean of the truth and of the estimate over the seeds, and the 
 should stay within 0.05 on digits and within 0.1 on the two small sets. ``spread`` is the standard deviation of the
 error of a single seed.
 
+The second table has the precision of each label where half of the first class, a twentieth of the second and a third
+of the third carry the label of the next class, and so on in turn: the mean error of a label whose precision the
+estimate tells, the share of these within two standard errors of the truth, and the share that it does not tell.
+
     python benchmarks/label_reliability.py
 """
 
 import argparse
+from functools import partial
 from itertools import product
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
 
 from skotw import OTSampleWeighter
 from skotw.datasets import flip_labels, make_long_tailed
@@ -31,6 +36,28 @@ DATA = {
 }
 RATES = (0.0, 0.15, 0.3, 0.45)
 PER_CLASS = (5, 10)
+CLASS_RATES = (0.5, 0.05, 0.3)  # of the first, second and third class, and so on in turn
+
+
+def generated(n_classes, class_sep, *, return_X_y):
+    return make_classification(
+        400 * n_classes,
+        10,
+        n_informative=6,
+        n_classes=n_classes,
+        n_clusters_per_class=1,
+        class_sep=class_sep,
+        random_state=0,
+    )
+
+
+# data set: loader, imbalance factor of its long tail
+DATA_BY_LABEL = {
+    **{name: (loader, long_tail) for name, (loader, long_tail, _) in DATA.items()},
+    "two": (partial(generated, 2, 1.5), 5),
+    "four": (partial(generated, 4, 1.5), 5),
+    "close": (partial(generated, 2, 0.4), 5),
+}
 
 
 def true_reliability(y_given, y_true):
@@ -48,6 +75,44 @@ def one_run(loader, imbalance, n_per_class, rate, seed):
     given = flip_labels(y, rate, random_state=seed)
     weighter = OTSampleWeighter().fit(X, given, X_meta, y_meta)
     return true_reliability(given, y), weighter.label_reliability_.overall
+
+
+def precision_run(loader, imbalance, n_per_class, seed):
+    """(truth, estimate, standard error) of each label, one seed."""
+    X, y, X_meta, y_meta = balanced_meta_split(*loader(return_X_y=True), n_per_class, random_state=seed)
+    X, y = make_long_tailed(X, y, imbalance, class_order="frequency", random_state=seed)
+    n_classes = int(y.max()) + 1
+    rates = np.resize(CLASS_RATES, n_classes)
+    transition = np.diag(1 - rates) + np.roll(np.diag(rates), 1, axis=1)
+    given = flip_labels(y, kind="class-dependent", transition=transition, random_state=seed)
+    found = OTSampleWeighter().fit(X, given, X_meta, y_meta).label_reliability_
+    truth = np.array([np.mean(y[given == label] == label) for label in range(n_classes)])
+    return np.stack([truth, found.precision, found.precision_se])
+
+
+def precision_table(names, per_class, seeds):
+    """Print the table of the labels' precisions; return its rows as dictionaries."""
+    print("\ndata           imbalance  trusted/class  mean |diff|  within 2 se  not told")
+    rows = []
+    for name in names:
+        loader, long_tail = DATA_BY_LABEL[name]
+        for imbalance, n_per_class in product((1, long_tail), per_class):
+            runs = [precision_run(loader, imbalance, n_per_class, seed) for seed in seeds]
+            truth, estimate, se = np.concatenate(runs, axis=1)
+            told = ~np.isnan(estimate)
+            error = np.abs(estimate - truth)[told]
+            row = {
+                "data": name, "imbalance": imbalance, "n_per_class": n_per_class, "not_told": 1 - told.mean(),
+                "error": error.mean() if told.any() else np.nan,
+                "within": np.mean(error <= 2 * se[told]) if told.any() else np.nan,
+            }  # fmt: skip
+            rows.append(row)
+            print(
+                f"{name:14s} {imbalance:9d} {n_per_class:14d} {row['error']:12.3f} {row['within']:12.2f} "
+                f"{row['not_told']:9.2f}",
+                flush=True,
+            )
+    return rows
 
 
 def parse(argv):
@@ -87,7 +152,8 @@ def main(argv=None):
         errors = [abs(row["estimate"] - row["truth"]) for row in ours]
         hits = sum(row["hit"] for row in ours)
         print(f"{name}: {hits} of {len(ours)} settings within ±{DATA[name][2]}, mean |diff| {np.mean(errors):.3f}")
-    return rows
+    generated_names = [] if args.quick else [name for name in DATA_BY_LABEL if name not in DATA]
+    return rows, precision_table([*names, *generated_names], PER_CLASS if args.quick else (*PER_CLASS, 20), seeds)
 
 
 if __name__ == "__main__":

@@ -183,6 +183,23 @@ def check_weights(w, name, n_samples=None):
     return w
 
 
+def check_costs(costs, metric, pair):
+    """Costs of rows and columns, finite and at least 0; rounding errors below 0 become 0.
+
+    ``pair(i, j)`` names row i and column j in the message.
+    """
+    low, high = costs.min(), costs.max()  # NaN where any cost is
+    if np.isfinite(low) and np.isfinite(high) and low >= -64 * np.finfo(costs.dtype).eps * max(1.0, high):
+        return costs if low >= 0 else np.maximum(costs, 0.0)
+    bad = ~np.isfinite(costs)
+    i, j = np.argwhere(bad if bad.any() else costs == low)[0]
+    name = getattr(metric, "__name__", repr(metric))
+    raise ValueError(
+        f"metric={name} gives the cost {costs[i, j]:g} between {pair(i, j)}. Costs must be finite and at least 0: "
+        "drop or change such rows, or use a metric that suits them."
+    )
+
+
 def named(labels, most=10):
     """Labels as they read in an error message."""
     labels = [label.item() if isinstance(label, np.generic) else label for label in labels]

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
 from ._validation import (
+    check_costs,
     check_index,
     check_weights,
     clean_labels,
@@ -299,12 +300,7 @@ def _feature_cost(X, X_meta, metric):
             cost = euclidean_distances(X, X_meta, squared=True).astype(np.float64)
         else:
             cost = pairwise_distances(X, X_meta, metric=metric).astype(np.float64)
-    if not (np.isfinite(cost).all() and cost.min() >= 0):
-        raise ValueError(
-            f"metric={metric!r} gives feature costs that are negative or not finite; use a metric "
-            "with finite distances of at least 0."
-        )
-    return cost
+    return check_costs(cost, metric, lambda i, j: f"row {i} of X and meta row {j}")
 
 
 def _mean_cost(cost, p, b, metric):

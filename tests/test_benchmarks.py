@@ -17,11 +17,12 @@ def load(name):
 
 
 def test_label_reliability(capsys):
-    rows = load("label_reliability").main(["--quick"])
+    rows, by_label = load("label_reliability").main(["--quick"])
     assert {row["rate"] for row in rows} == {0.0, 0.3}
     for row in rows:
         assert row["truth"] == 1.0 or row["rate"] > 0
         assert 0 <= row["estimate"] <= 1
+    assert all(row["error"] < 0.3 and row["within"] > 0.5 for row in by_label)
     assert "settings within" in capsys.readouterr().out
 
 

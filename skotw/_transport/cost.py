@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, take, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
 
 LOG2E = math.log2(math.e)
@@ -171,20 +171,25 @@ def _squared_norms(X: Any) -> Any:
 
 
 def _inverse_norms(X: Any) -> Any:
-    """1 / |x_i|, and 0 for zero rows; rows whose squares over- or underflow are scaled first."""
+    """1 / |x_i|, and 0 for zero rows and for rows whose squares over- or underflow: see :func:`_unit_rows`."""
     xp = np if sparse.issparse(X) else namespace(X)
+    info = np.finfo(dtype_of(X))
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         squares = _squared_norms(X)
-        inverse = 1.0 / xp.sqrt(squares)
-    info = np.finfo(dtype_of(X))
-    odd = ~((squares > float(info.tiny) / float(info.eps)) & (squares < float(info.max)))
-    for i in np.flatnonzero(to_numpy(odd)):
-        row = X[[i]].toarray() if sparse.issparse(X) else to_numpy(X[int(i) : int(i) + 1, :])
-        row = row.astype(np.float64).ravel()
-        peak = np.abs(row).max(initial=0.0)
-        norm = peak * np.sqrt(np.sum((row / peak) ** 2)) if peak > 0 else np.inf
-        inverse[int(i)] = 1.0 / norm
-    return inverse
+        sound = (squares > float(info.tiny) / float(info.eps)) & (squares < float(info.max))
+        return xp.where(sound, 1.0 / xp.sqrt(squares), xp.zeros_like(squares))
+
+
+def _unit_rows(X: Any) -> sparse.csr_array:
+    """x_i / |x_i| of a few rows, in double precision and whatever their scale; zero rows stay zero."""
+    X = sparse.csr_array(X if sparse.issparse(X) else to_numpy(X), dtype=np.float64, copy=True)
+    row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    peak = np.zeros(X.shape[0])
+    np.maximum.at(peak, row, np.abs(X.data))
+    X.data = np.ldexp(X.data, -np.frexp(peak)[1][row])  # exact, and the squares are about one
+    squares = np.bincount(row, X.data**2, X.shape[0])
+    X.data /= np.sqrt(np.where(squares > 0, squares, 1.0))[row]
+    return X
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +213,12 @@ def unit_rows(X: Any, compute: Compute) -> Any:
     """
     if sparse.issparse(X):
         X = X.copy()
-        X.data *= np.repeat(_inverse_norms(X), np.diff(X.indptr))
+        inverse = _inverse_norms(X)
+        odd = np.flatnonzero((inverse == 0) & (np.diff(X.indptr) > 0))
+        units = _unit_rows(X[odd]) if len(odd) else None
+        X.data *= np.repeat(inverse, np.diff(X.indptr))
+        if units is not None:
+            X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
         return X
     scale = empty((int(X.shape[0]),), X)
 
@@ -216,6 +226,14 @@ def unit_rows(X: Any, compute: Compute) -> Any:
         scale[block.rows] = _inverse_norms(X[block.rows, :])
 
     for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(X))
+    odd = np.flatnonzero(to_numpy(scale == 0))
+    rows = take(X, odd)
+    if len(odd) and bool(namespace(X).any(rows != 0)):
+        # such rows are replaced: a product with them would leave the range that their norm has left
+        X = namespace(X).asarray(X, copy=True)
+        index = namespace(X).asarray(odd, **on_device(X))
+        X[index, :] = like(_unit_rows(rows).toarray(), X)
+        scale[index] = 1.0
     return ScaledRows(X, scale)
 
 
@@ -235,10 +253,10 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
         As they come.
     """
     eps = float(np.finfo(dtype_of(Z)).eps)
+    columns = unit_rows(Z, Compute())
     if sparse.issparse(rows):
-        return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
-    Z = Z * _inverse_norms(Z)[:, None]
-    return InnerProductCost(rows.X, Z, 1.0, 64 * eps, row_scale=rows.scale)
+        return InnerProductCost(rows, columns, 1.0, 64 * eps)
+    return InnerProductCost(rows.X, columns.X * columns.scale[:, None], 1.0, 64 * eps, row_scale=rows.scale)
 
 
 def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:

@@ -1,27 +1,18 @@
-"""How far the training labels can be trusted, read off the transport of features alone.
+"""How near rows come to trusted samples, as histograms of a kernel.
 
-For a trusted query of class c, a kernel k = exp(-d / (s h)) says which rows it meets. Draw two rows, one labelled c and
-one of another label, any with equal probability. The expected share a of their kernel mass that falls on the former is
-smaller as labels are wrong more often. Draw two *other trusted samples* in this way, and the share is b, what right
-labels would give. With two classes of rows as the query sees them, alike and not alike, a row labelled c being alike
-with probability p_c and one labelled l with q_lc,
-
-    a - 1/2 = p_c (1 - q_lc) (b - 1/2) - (1 - p_c) q_lc (b - 1/2) = (p_c - q_lc) (b - 1/2),
-
-and the mean of p_c - q_lc over all pairs is (mean p - 1/K) / (1 - 1/K), whichever labels are mistaken for which. Hence
-
-    r = (mean a - 1/2) / (mean b - 1/2).                                                                   (4)
-
-The expectation over the draw is closed form: for independent S, O > 0
+A kernel k = exp(-d / (s h)) says which rows a trusted query meets. Two rows with kernel values S and O are compared by
+the share S / (S + O), which lies in [0, 1] whatever their scale. Its expectation over independent draws of both is
+closed form,
 
     E[S / (S + O)] = int_0^inf E[S exp(-t S)] E[exp(-t O)] dt,                                             (5)
 
 whose factors are Laplace transforms of kernel values, which histograms of them yield. Histograms add up over blocks,
-streams and clusters.
+streams and clusters. What the shares say about labels is in :mod:`skotw._weighter.label_reliability`.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +23,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import like, namespace, on_device, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, sum_blocks
-from skotw._transport.cost import Cost
+from skotw._transport.cost import LOG2E, Cost
 
 BANDWIDTH = 0.1  # h, in units of the mean feature cost
 BINS_PER_OCTAVE = 3
@@ -59,6 +50,11 @@ def kernel_histograms(
     -------
     ndarray of shape (G, Q, N_BINS)
         Linearly binned, so that a rounding error moves a hair of mass, never a whole row's.
+
+    Raises
+    ------
+    ValueError
+        If a cost is not finite: bins are indices, which nobody checks after.
     """
     xp = namespace(cost.reference)
     n_queries = cost.shape[1]
@@ -70,6 +66,8 @@ def kernel_histograms(
         position = kernel.block(block, slice(None), work)
         position -= kernel.constant
         position *= -float(BINS_PER_OCTAVE)
+        if not math.isfinite(float(xp.max(position))):
+            raise ValueError(f"Feature costs in units of {scale:g} are not finite.")
         return histograms(position, weights[block.rows], work)
 
     shape = (partition.n_groups, n_queries, N_BINS)
@@ -119,35 +117,28 @@ def _histograms_elsewhere(position: Any, weight: Any, work: dict[str, Any]) -> N
     return to_numpy(xp.bincount(index, weights=mass, minlength=n_queries * N_BINS)).reshape(n_queries, N_BINS)
 
 
-def expected_shares(histograms: NDArray[np.float64], query_group: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Share of a query's kernel mass on a row of its own group, beside one of another group: (5).
+def bin_positions(costs: NDArray[Any], scale: float) -> NDArray[np.float64]:
+    """Where :func:`kernel_histograms` bins costs, as float64: position 2.25 is 3/4 of bin 2 and 1/4 of bin 3."""
+    position = np.asarray(costs, dtype=np.float64) * (BINS_PER_OCTAVE * LOG2E / (scale * BANDWIDTH))
+    return np.clip(position, 0.0, N_BINS - 1 - 1e-3)
 
-    Parameters
-    ----------
-    histograms : ndarray of shape (G, Q, N_BINS)
-        From :func:`kernel_histograms`, all with mass; at least two groups.
-    query_group : ndarray of shape (Q,)
+
+def laplace_tables(n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both factors of (5) for the kernel k of each bin, at as many nodes t as ``n_bins`` bins need.
+
+    With these tables ``slope`` and ``decay``, E[S / (S + O)] is ``(s @ slope) @ (o @ decay)`` for histograms s and o of
+    sum 1.
 
     Returns
     -------
-    ndarray of shape (Q,)
-        The expectation over the rows, and over the other groups alike.
+    slope : ndarray of shape (n_bins, T)
+        t k exp(-t k) dlog t
+    decay : ndarray of shape (n_bins, T)
+        exp(-t k)
     """
-    n_bins = int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]) + 1
-    decay, slope_decay = _laplace_tables(n_bins)
-    shares = histograms[:, :, :n_bins] / histograms.sum(axis=2, keepdims=True)
-    own = shares[query_group, np.arange(len(query_group))]
-    others = (shares.sum(axis=0) - own) / (len(shares) - 1)
-    transform = others @ decay  # E exp(-t O), (Q, T)
-    slope = own @ slope_decay  # t E S exp(-t S) dlog t
-    return np.asarray((slope * transform).sum(axis=1))
-
-
-def _laplace_tables(n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """exp(-t k) and t k exp(-t k) dlog t for the kernel k of the first bins and the nodes t that they need."""
     n_nodes = 2 * (FIRST_NODE + n_bins // BINS_PER_OCTAVE + LAST_NODE)
-    decay, slope_decay = _all_laplace_tables()
-    return decay[:n_bins, :n_nodes], slope_decay[:n_bins, :n_nodes]
+    slope, decay = _all_laplace_tables()
+    return slope[:n_bins, :n_nodes], decay[:n_bins, :n_nodes]
 
 
 @lru_cache(maxsize=1)
@@ -157,4 +148,4 @@ def _all_laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     t = np.exp2(np.arange(-FIRST_NODE, OCTAVES + LAST_NODE, 0.5))
     tk = np.outer(k, t)
     decay = np.exp(-tk)
-    return decay, tk * decay * (0.5 * np.log(2.0))
+    return tk * decay * (0.5 * np.log(2.0)), decay

@@ -16,7 +16,7 @@ from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
 from .labels import TARGET_TYPES
-from .model import Stream, differences, effective_sizes, settle, solve
+from .model import Stream, effective_sizes, settle, solve
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_far, warn_repeated
 
@@ -62,8 +62,8 @@ class OTSampleWeighter(BaseEstimator):
     metric : str or callable, default="cosine"
         Distance between embedded features: "cosine", "euclidean", "sqeuclidean" (evaluated as one matrix
         product), any metric of :func:`~sklearn.metrics.pairwise_distances`, a function of two rows that returns a
-        number, or "precomputed": then ``X`` is the matrix of costs of shape (n_samples, n_meta), and ``X_meta``,
-        which only the reliability needs, that of shape (n_meta, n_meta).
+        finite number of at least 0, or "precomputed": then ``X`` is the matrix of costs of shape (n_samples, n_meta),
+        and ``X_meta``, which only the reliability needs, that of shape (n_meta, n_meta).
     label_weight : float in [0, 1], default=0.5
         Share of the label cost in the ground cost; 0 looks at features only, 1 at labels only.
     label_cost : {"auto", "hard"}, default="auto"
@@ -126,8 +126,11 @@ class OTSampleWeighter(BaseEstimator):
     reg_ : float
         Entropic regularisation.
     label_reliability_ : LabelReliability or None
-        How far the training labels can be trusted: ``overall`` and ``per_class``, each in [0, 1] or NaN where it
-        cannot be known. None where there are no classes.
+        How far the training labels can be trusted. ``overall`` is 1 where all labels are right and 0 where they say
+        nothing; ``precision`` is, for each class of ``classes_``, the share of the rows with its label that really are
+        of the class. Both have standard errors, ``overall_se`` and ``precision_se``, and are NaN where they cannot be
+        known: with one trusted sample per class, features that do not tell classes apart, or so many classes that the
+        histograms of two trusted samples exceed ``working_memory``. None where there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted; combinations of labels for several label columns. Absent where there are
         no classes.
@@ -287,7 +290,8 @@ class OTSampleWeighter(BaseEstimator):
         ------
         ValueError
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
-            are negative, not finite or all zero, embedded rows are not finite, or parameters contradict each other.
+            are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
+            or not finite, or parameters contradict each other.
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         with unchanged_on_error(self):
@@ -295,7 +299,8 @@ class OTSampleWeighter(BaseEstimator):
             checked = _checked(given, settings)
             start = settle(checked)
             fitted, weights = solve(start)
-            _warn_of_collapse(*effective_sizes(start, weights), fitted.basis.reg)
+            if not isinstance(self.reg, str):
+                _warn_of_collapse(*effective_sizes(start, weights), self.reg)
             self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
         return self
 
@@ -483,7 +488,7 @@ class OTSampleWeighter(BaseEstimator):
                 f"{'This' if streams[0] is None else 'The other'} weighter has learned no chunk: call partial_fit "
                 "first, on both. What fit has learned cannot be merged."
             )
-        differ = differences(*(stream.basis for stream in streams))
+        differ = streams[0].differences(streams[1])
         if differ:
             raise ValueError(
                 f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "

@@ -247,7 +247,7 @@ def check_sets(given, intake, *, stream=False):
             f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
             "weights from the features alone leave out y and y_meta."
         )
-    chunk = Chunk(Rows(Z, codes, values, weight), kept, num_samples(given.X))
+    chunk = Chunk(Rows(Z, codes, values, weight, kept), kept, num_samples(given.X))
     return Input(intake, target, chunk, meta)
 
 
@@ -270,7 +270,7 @@ def check_chunk(given, intake, target):
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
     Z = intake.embed(X, "X", kept)
     codes, values = target.encode(y, len(weight), "y")
-    return Chunk(Rows(Z, codes, values, weight), kept, num_samples(given.X))
+    return Chunk(Rows(Z, codes, values, weight, kept), kept, num_samples(given.X))
 
 
 def _check_given(given, settings):

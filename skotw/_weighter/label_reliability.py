@@ -1,46 +1,101 @@
-"""How far the training labels can be trusted."""
+"""How far the training labels can be trusted, read off the features of trusted samples.
 
-from dataclasses import dataclass
+For a trusted query q and a class c, let ``S_c`` be the kernel value of a row *labelled* c in the training set, and
+``T_c`` that of another *trusted* row of class c; of all classes but c, each with equal probability, they are ``S_r``
+and ``T_r``. Four mean shares, by (5) of :mod:`skotw._transport.kernel_histograms`, are all that follows is made of:
+
+    a = E[S_c / (S_c + S_r)],  b = E[T_c / (T_c + T_r)],  y_c = E[S_c / (S_c + T_c)],  y_r = E[S_c / (S_c + T_r)].
+
+**Reliability.** Let c be the query's own class. With two classes of rows as the query sees them, alike and not alike, a
+row labelled c being alike with probability p_c and one labelled l with q_lc,
+
+    a - 1/2 = p_c (1 - q_lc) (b - 1/2) - (1 - p_c) q_lc (b - 1/2) = (p_c - q_lc) (b - 1/2),
+
+and the mean of p_c - q_lc over all pairs is (mean p - 1/K) / (1 - 1/K), whichever labels are mistaken for which. Hence
+
+    r = (mean a - 1/2) / (mean b - 1/2).                                                                   (4)
+
+**Precision of one label.** A row labelled c is of class c with probability p, and of another else. Beside a trusted row
+whose class is known it has the share
+
+    y_c = p / 2 + (1 - p) (1 - b),        y_r = p b + (1 - p) / 2,        so y_c + y_r + b - 3/2 = 2 p (b - 1/2),   (7)
+
+linear in p; what is not of class c looks alike to queries of class c. With two classes that holds for queries of the
+other class as well, whose b is below 1/2, and the two kinds of queries give p by least squares. (4) compares rows of
+two labels, and for two classes sees the sum of their precisions only.
+
+**Standard errors** are those of the jackknife: what would change without one trusted row, which takes part as a query
+and as one of those that queries meet, to first order.
+"""
+
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from skotw._transport.arrays import take, to_numpy
-from skotw._transport.blocks import Compute, Partition, rows_per_block
-from skotw._transport.cost import FunctionCost
-from skotw._transport.kernel_histograms import N_BINS, expected_shares, kernel_histograms
+from skotw._transport.blocks import Partition, rows_per_block
+from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, laplace_tables
+from skotw._validation import warn
 from skotw.meta._sampling import choose_evenly
 
 _MAX_QUERIES = 64
-_MAX_HISTOGRAMS = 2**17  # of one group and query each: 0.4 GB, twice
 # Trusted samples whose neighbours are this little better than chance cannot judge labels.
 _LEAST_SEPARATION = 0.02
+# Labels contradict where the mean precision is below half of chance, and zero this many standard errors off.
+_CONTRADICTION_SE = 3.0
+# Queries below which standard errors are not to be relied upon.
+_FEWEST_QUERIES = 6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabelReliability:
     r"""Estimate of how far the training labels can be trusted.
 
-    With ``K`` classes a reliability ``r`` stands for a mean label precision of ``1/K + (1 - 1/K) r``, where the
-    precision of a label is the share of the rows that carry it which really are of that class: 1 says that all
-    labels are right, 0 that they say nothing.
+    The *precision* of a label is the share of the training rows carrying it that really are of that class, by
+    ``sample_weight``. The *reliability* is the mean precision on a scale where 1 says that all labels are right and 0
+    that they say nothing: with ``K`` classes a reliability ``r`` stands for a mean precision of ``1/K + (1 - 1/K) r``.
 
     Attributes
     ----------
     overall : float
-        Over all classes, in [0, 1]; NaN where it cannot be known.
-    per_class : ndarray of shape (n_classes,)
-        For each class, in the order of ``classes_``: how much likelier a row is of the class if it carries the label
-        than if it carries another one, any with equal probability. 1 where the class's rows, and no others, carry its
-        label; classes with fewer than two meta samples have NaN.
+        Reliability r of all labels, in [0, 1]; NaN where it cannot be known.
+    overall_se : float
+        Its standard error.
+    precision : ndarray of shape (n_classes,)
+        Precision of each label in the order of ``classes_``, in [0, 1]. NaN for classes that have fewer than two meta
+        samples or were not asked, and where the features do not tell the class from others by two standard errors.
+    precision_se : ndarray of shape (n_classes,)
+        Their standard errors. They know of the few trusted rows, not of the number of training rows.
+    unclipped : float
+        ``overall`` before it was clipped to [0, 1]. Labels that contradict the trusted ones altogether have
+        ``-1 / (K - 1)``.
+    own_share, trusted_share : ndarray of shape (n_queries,)
+        For each trusted sample asked: the share of its own label among training rows, and of its own class among other
+        trusted ones, where 1/2 is chance.
+    query_class : ndarray of shape (n_queries,)
+        Index of its class.
     """
 
     overall: float
-    per_class: np.ndarray
+    overall_se: float
+    precision: np.ndarray
+    precision_se: np.ndarray
+    unclipped: float = np.nan
+    own_share: np.ndarray = field(default_factory=lambda: np.empty(0))
+    trusted_share: np.ndarray = field(default_factory=lambda: np.empty(0))
+    query_class: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
     @classmethod
     def unknown(cls, n_classes):
         """What can be said without trusted samples."""
-        return cls(np.nan, np.full(n_classes, np.nan))
+        return cls(np.nan, np.nan, np.full(n_classes, np.nan), np.full(n_classes, np.nan))
+
+    def __repr__(self):
+        shown = [_with_error(*pair) for pair in zip(self.precision[:10], self.precision_se[:10], strict=True)]
+        more = [f"{len(self.precision) - 10} more"] if len(self.precision) > 10 else []
+        overall = _with_error(self.overall, self.overall_se)
+        return f"LabelReliability(overall={overall}, precision=[{', '.join(shown + more)}])"
 
     def label_information(self):
         """Trusted labels that one training label is worth, for ``meta_weight="auto"`` and ``reg="auto"``.
@@ -51,9 +106,75 @@ class LabelReliability:
         """
         return 1.0 if np.isnan(self.overall) else self.overall**2
 
+    def warn_of_contradiction(self, n_rows):
+        """Warn where labels are wrong more often than by chance: no noise does that.
+
+        Parameters
+        ----------
+        n_rows : ndarray of shape (n_classes,)
+            Effective number of training rows with each label: of few, many may be wrong.
+        """
+        K = len(self.precision)
+        if len(self.query_class) < _FEWEST_QUERIES or not self.unclipped < -0.5 / (K - 1):
+            return
+        chance = (1.0 / n_rows).sum() / (K * (K - 1))  # variance of r where each label is right with probability 1 / K
+        if self.unclipped < -_CONTRADICTION_SE * np.sqrt(self.overall_se**2 + chance / K):
+            warn(
+                "The training labels contradict the trusted ones: rows that look like trusted rows of a class carry "
+                f"its label less often than by chance (reliability {_with_error(self.unclipped, self.overall_se)}, "
+                "where 0 is chance). Are classes encoded otherwise in y_meta than in y, are the rows of X and y, or of "
+                "X_meta and y_meta, in different orders, or were the training set and the meta set swapped?"
+            )
+
+
+def _with_error(value, se):
+    return "nan" if np.isnan(value) else f"{value:.2f} ± {se:.2f}"
+
+
+def posterior_information(own_share, trusted_share, query_class):
+    r"""What a training label is worth of a right one: the posterior mean of r^2.
+
+    With few trusted rows the ratio (4) is wrong by chance, and its square as well. Query q disagrees with a reliability
+    r by :math:`e_q(r) = (a_q - 1/2) - r (b_q - 1/2)`; the mean m(r) of these, within classes and then over classes, is
+    normal about 0 with the variance :math:`s^2(r) = \sum_c \mathrm{var}_c \, e(r) / (m_c C^2) + 0.005^2`. A priori r
+    is 1 with probability 1/2, and anything in [0, 1] with the other half. Where r is 1, an m above 0 speaks neither
+    for nor against it: the training rows then only lie better than the trusted ones.
+
+    Parameters
+    ----------
+    own_share, trusted_share, query_class : ndarray of shape (n_queries,)
+        As in :class:`LabelReliability`.
+
+    Returns
+    -------
+    information : float in [0, 1]
+        2/3, the mean a priori, where nothing was asked.
+    """
+    if not len(query_class):
+        return 2.0 / 3.0
+    _, codes, counts = np.unique(query_class, return_inverse=True, return_counts=True)
+    r = np.linspace(0.0, 1.0, 2001)
+    e = (own_share - 0.5)[:, None] - r * (trusted_share - 0.5)[:, None]
+    of_class = codes == np.arange(len(counts))[:, None]
+    means = (of_class / counts[:, None]) @ e
+    squares = of_class @ (e - means[codes]) ** 2
+    several = counts > 1
+    if several.any():  # classes with one query are taken to vary as the others do
+        pooled = squares[several].sum(axis=0) / (counts[several] - 1).sum()
+        variance = np.where(several[:, None], squares / np.maximum(counts - 1, 1)[:, None], pooled)
+    else:
+        variance = np.tile(e.var(axis=0, ddof=1) if len(e) > 1 else 0.25, (len(counts), 1))
+    m = means.mean(axis=0)
+    s2 = (variance / counts[:, None]).sum(axis=0) / len(counts) ** 2 + 0.005**2
+    peak = (-0.5 * m**2 / s2 - 0.5 * np.log(s2)).max()
+    likelihood = np.exp(-0.5 * m**2 / s2 - 0.5 * np.log(s2) - peak)
+    at_one = np.exp(-0.5 * min(m[-1], 0.0) ** 2 / s2[-1] - 0.5 * np.log(s2[-1]) - peak)
+    spread, evidence = (trapezoid(values, r) for values in (r**2 * likelihood, likelihood))
+    return float((spread + at_one) / (evidence + at_one))
+
 
 class ReliabilityMeter:
-    """Collects, chunk by chunk, what equation (4) of the mathematics page needs.
+    """Collects, chunk by chunk, the histograms behind the shares above.
 
     Parameters
     ----------
@@ -65,60 +186,221 @@ class ReliabilityMeter:
     n_groups : int
     scale : float
         Mean feature cost.
+    max_bytes : int
+        Memory that may be taken. A query needs histograms of all groups; where there is no room for 64 queries fewer
+        are asked, and where there is none for two the reliability stays unknown.
     """
 
-    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale):
-        self.metric, self.codes, self.scale = metric, codes, scale
-        counts = np.bincount(codes, minlength=n_groups)
-        eligible = np.flatnonzero(counts[codes] >= 2)
-        room = max(1, min(_MAX_QUERIES, _MAX_HISTOGRAMS // n_groups))
-        self.queries = eligible[choose_evenly(take(Z_meta, eligible), codes[eligible], room)]
-        self.histograms = self.trusted = np.zeros((n_groups, len(self.queries), N_BINS))
+    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale, max_bytes):
+        self.metric, self.codes, self.weight, self.scale = metric, codes, weight, scale
+        eligible = np.flatnonzero(np.bincount(codes, minlength=n_groups)[codes] >= 2)
+        room = _n_queries(n_groups, len(codes), max_bytes)
+        chosen = choose_evenly(take(Z_meta, eligible), codes[eligible], room) if room >= 2 else []
+        self.queries = eligible[chosen]
+        self.histograms = np.zeros((n_groups, len(self.queries), N_BINS))
+        self.mass = np.zeros(n_groups)  # of the rows met
         asked = take(Z_meta, self.queries)
         if metric.metric == "precomputed":
             self.columns, everything = self.queries, np.arange(len(codes))
         else:
             self.columns, everything = asked, Z_meta
         if len(self.queries):
-            self.trusted = self._meet_others(metric.distances(asked, everything), counts, weight)
+            self.positions = bin_positions(metric.distances(asked, everything), scale)
 
-    def _meet_others(self, distances, counts, weight):
-        """Histograms of the other trusted samples."""
-        distances[np.arange(len(self.queries)), self.queries] = 0.0
-        order = np.argsort(self.codes, kind="stable")
-        D = distances.T[order]
-        cost = FunctionCost(D.shape, lambda i, j: D[i:j], D[:0, 0])
-        partition = Partition.of(counts, len(D))
-        histograms = kernel_histograms(cost, weight[order], self.scale, partition, Compute())
-        # at distance 0 lies the query itself
-        histograms[self.codes[self.queries], np.arange(len(self.queries)), 0] -= weight[self.queries]
-        return histograms
-
-    def add(self, rows, a, counts, compute):
-        """Meet training rows as the metric prepares them, sorted by group."""
+    def add(self, ordered, compute):
+        """Meet training rows, :class:`SortedRows`."""
+        self.mass = self.mass + np.bincount(
+            np.repeat(np.arange(len(self.mass)), ordered.counts), ordered.weight, len(self.mass)
+        )
         if not len(self.queries):
             return
-        cost = self.metric.cost(rows, self.columns)
+        cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
         itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
-        partition = Partition.of(counts, rows_per_block(compute, len(self.queries), itemsize))
-        self.histograms = self.histograms + kernel_histograms(cost, a, self.scale, partition, compute)
+        partition = Partition.of(ordered.counts, rows_per_block(compute, len(self.queries), itemsize))
+        new = kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
+        new += self.histograms
+        self.histograms = new
 
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
-        present = np.flatnonzero(self.histograms.sum(axis=(1, 2)) > 0)
-        n_groups = len(present)
-        use = np.isin(self.codes[self.queries], present)
-        if n_groups < 2 or not use.any():
-            return LabelReliability.unknown(n_groups)
-        codes = np.searchsorted(present, self.codes[self.queries[use]])
-        n_queries = np.bincount(codes, minlength=n_groups)
-        shares = (expected_shares(h[np.ix_(present, use)], codes) for h in (self.histograms, self.trusted))
-        with np.errstate(invalid="ignore"):
-            a, b = (np.bincount(codes, share, n_groups) / n_queries - 0.5 for share in shares)
-        per_class = np.array([_ratio(*parts) for parts in zip(a, b, strict=True)])
-        return LabelReliability(_ratio(np.nanmean(a), np.nanmean(b)), per_class)
+        present = np.flatnonzero(self.mass)
+        asked = np.flatnonzero(np.isin(self.codes[self.queries], present))
+        if len(present) < 2 or not len(asked):
+            return LabelReliability.unknown(len(present))
+        met = np.flatnonzero(np.isin(self.codes, present))
+        codes, row = np.searchsorted(present, self.codes[met]), np.searchsorted(met, self.queries[asked])
+        trusted = _Trusted(codes, self.weight[met], self.positions[np.ix_(asked, met)], row)
+        histograms = self.histograms if len(present) == len(self.mass) else self.histograms[present]
+        return _estimate(histograms, self.mass[present], asked, trusted)
 
 
-def _ratio(a, b):
-    """Equation (4), in [0, 1]; NaN where the features do not tell classes apart."""
-    return float(np.clip(a / b, 0.0, 1.0)) if b > _LEAST_SEPARATION else np.nan
+def _n_queries(n_groups, n_meta, max_bytes):
+    """Queries for which there is room: histograms of all groups and of a chunk's, and tables of all trusted samples."""
+    return min(_MAX_QUERIES, max_bytes // (8 * (3 * N_BINS * n_groups + 16 * n_meta)))
+
+
+class _Trusted:
+    """Trusted rows as queries meet them.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (M,)
+    lower, upper_share : ndarray of shape (Q, M)
+        Bin of each row for each query, and the share of its mass that goes to the next bin.
+    share : ndarray of shape (Q, M)
+        Weight of each row within its class, 0 for the query itself.
+    gap : ndarray of shape (Q, M)
+        What the mean of a class loses without the row, as a multiple of the row's own distance from the mean.
+    """
+
+    def __init__(self, codes, weight, positions, query_row):
+        self.codes, self.query_row, self.query_class = codes, query_row, codes[query_row]
+        self.lower = positions.astype(np.intp)
+        self.upper_share = positions - self.lower
+        met = np.tile(weight, (len(query_row), 1))
+        met[np.arange(len(query_row)), query_row] = 0.0
+        total = self._of_class(met)
+        self.share = met / np.where(total > 0, total, 1.0)
+        alone = self.share > 1.0 - 1e-12  # without it there would be no mean
+        self.gap = np.where(alone, 0.0, met / np.where(alone, 1.0, total - met))
+
+    def _of_class(self, values):
+        """Sums over each query's rows of a class, at every row of the class."""
+        n_queries, n_classes = len(values), int(self.codes.max()) + 1
+        index = self.codes + n_classes * np.arange(n_queries)[:, None]
+        return np.bincount(index.ravel(), values.ravel(), n_queries * n_classes)[index]
+
+    def histograms(self, values, n_bins):
+        """Histograms (Q, bins) of the values (Q, M)."""
+        index = self.lower + n_bins * np.arange(len(values))[:, None]
+        upper = values * self.upper_share
+        out = np.bincount(index.ravel(), (values - upper).ravel(), len(values) * n_bins)
+        out += np.bincount(index.ravel() + 1, upper.ravel(), len(values) * n_bins)
+        return out.reshape(-1, n_bins)
+
+    def without_row(self, table, factor):
+        """What the class mean of a table (Q, bins), times a factor (Q, M), gains if a row is left out, (Q, M)."""
+        lower, upper = (np.take_along_axis(table, self.lower + step, axis=1) for step in (0, 1))
+        value = factor * (lower + self.upper_share * (upper - lower))
+        return self.gap * (self._of_class(self.share * value) - value)
+
+    def jackknife(self, query_part, query_group, row_part):
+        """Standard errors of L estimates, to which queries contribute (L, Q) and rows are worth (L, M).
+
+        The mean of a group of queries is taken over ``query_group``.
+        """
+        loss = row_part.copy()
+        size = np.bincount(query_group)
+        sums = query_part @ (query_group[:, None] == np.arange(len(size)))
+        mean, size = (sums / np.maximum(size, 1))[:, query_group], size[query_group]
+        loss[:, self.query_row] += np.where(size > 1, (mean - query_part) * size / np.maximum(size - 1, 1), 0.0)
+        n_rows = np.bincount(self.codes)
+        order, first = np.argsort(self.codes, kind="stable"), np.cumsum(n_rows) - n_rows
+        loss -= (np.add.reduceat(loss[:, order], first, axis=1) / n_rows)[:, self.codes]
+        return np.sqrt(loss**2 @ (1.0 - 1.0 / n_rows)[self.codes])
+
+
+@dataclass(frozen=True, eq=False)
+class _Shares:
+    """The shares of each query for one class, and what they gain if a trusted row is left out.
+
+    Attributes
+    ----------
+    label : ndarray of shape (Q,)
+        The class c of the mathematics: the query's own, or another.
+    a, b, y : ndarray of shape (Q,)
+        y is the sum of y_c and y_r.
+    b_rows, y_rows : ndarray of shape (Q, M)
+    """
+
+    label: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    y: np.ndarray
+    b_rows: np.ndarray
+    y_rows: np.ndarray
+
+    @classmethod
+    def of(cls, labelled, mean_labelled, trusted, label):
+        """Shares from the normalised histograms (Q, bins) of rows labelled so, and their mean over all labels."""
+        n_classes, n_bins = int(trusted.codes.max()) + 1, labelled.shape[1]
+        slope, decay = laplace_tables(n_bins)
+
+        def of_rest(whole, own):
+            return (n_classes * whole - own) / (n_classes - 1)
+
+        mine = trusted.codes == label[:, None]
+        T = trusted.histograms(trusted.share * mine, n_bins)
+        T_rest = of_rest(trusted.histograms(trusted.share, n_bins) / n_classes, T) @ decay
+        S_slope, T_slope, T_decay = labelled @ slope, T @ slope, T @ decay
+        S_rest = of_rest(mean_labelled, labelled) @ decay
+        equal = np.where(mine, 1.0, 1.0 / (n_classes - 1))
+        b_rows = trusted.without_row(T_rest @ slope.T, mine) + trusted.without_row(T_slope @ decay.T, equal * ~mine)
+        return cls(
+            label,
+            a=(S_slope * S_rest).sum(axis=1),
+            b=(T_slope * T_rest).sum(axis=1),
+            y=(S_slope * (T_decay + T_rest)).sum(axis=1),
+            b_rows=b_rows,
+            y_rows=trusted.without_row(S_slope @ decay.T, equal),
+        )
+
+
+def _estimate(histograms, mass, asked, trusted):
+    """:class:`LabelReliability` from histograms (K, Q, bins) of the K groups of that mass, by the queries asked."""
+    n_classes, own = len(mass), trusted.query_class
+    n_bins = 1 + max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(trusted.lower.max()) + 1)
+    mean_labelled = sum(of[asked, :n_bins] / total for of, total in zip(histograms, mass, strict=True)) / n_classes
+
+    def shares(label):
+        labelled = histograms[label, asked, :n_bins] / mass[label, None]
+        return _Shares.of(labelled, mean_labelled, trusted, label)
+
+    seen = [shares(own)]
+    n_queries = np.bincount(own, minlength=n_classes)
+    equal = 1.0 / n_queries[own]  # the queries of a class together count one
+
+    # (4); classes with one query vary beside each other, the others within
+    a, b = seen[0].a, seen[0].b
+    asked_of = equal / np.count_nonzero(n_queries)
+    overall = unclipped = overall_se = np.nan
+    separation = asked_of @ (b - 0.5)
+    if separation > _LEAST_SEPARATION:
+        unclipped = asked_of @ (a - 0.5) / separation
+        part = asked_of / separation
+        among = np.where(n_queries[own] > 1, own, n_classes)
+        of_queries, of_rows = part * (a - unclipped * b), -unclipped * (part @ seen[0].b_rows)
+        overall_se = trusted.jackknife(of_queries[None], among, of_rows[None])[0]
+        overall = np.clip(unclipped, 0.0, 1.0)
+
+    # (7): p = sum of g u over 2 g^2, where g = b - 1/2 and u = y + b - 3/2, over one kind of queries or both
+    if n_classes == 2:
+        seen.append(shares(1 - own))
+    labels = np.flatnonzero(n_queries > 1)
+    kinds = [equal * (s.label == labels[:, None]) for s in seen]
+    g, u = (
+        np.stack([of @ value for of, value in zip(kinds, values, strict=True)])
+        for values in ([s.b - 0.5 for s in seen], [s.y + s.b - 1.5 for s in seen])
+    )
+    signs = (1.0, -1.0)  # the other class's queries have b below 1/2
+    separation = sum(sign * g_k for sign, g_k in zip(signs, g, strict=False)) / len(seen)
+    of_b = [sign * of / len(seen) for sign, of in zip(signs, kinds, strict=False)]
+    told = separation > np.maximum(
+        _LEAST_SEPARATION, 2.0 * _standard_error(trusted, seen, [0.0 * of for of in kinds], of_b)
+    )
+    norm = np.where(told, 2.0 * (g**2).sum(axis=0), 1.0)
+    p = (g * u).sum(axis=0) / norm
+    of_y = [of * (g_k / norm)[:, None] for of, g_k in zip(kinds, g, strict=True)]
+    of_b = [of * ((g_k + u_k - 4.0 * p * g_k) / norm)[:, None] for of, g_k, u_k in zip(kinds, g, u, strict=True)]
+    se = _standard_error(trusted, seen, of_y, of_b)
+    precision, precision_se = np.full((2, n_classes), np.nan)
+    precision[labels[told]], precision_se[labels[told]] = np.clip(p[told], 0.0, 1.0), se[told]
+    return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
+
+
+def _standard_error(trusted, seen, of_y, of_b):
+    """Standard errors of sums of the shares y and b, each kind of query with its factors (L, Q)."""
+    parts = list(zip(seen, of_y, of_b, strict=True))
+    of_queries = sum(y * s.y + b * s.b for s, y, b in parts)
+    of_rows = sum(y @ s.y_rows + b @ s.b_rows for s, y, b in parts)
+    return trusted.jackknife(of_queries, trusted.query_class, of_rows)

@@ -35,7 +35,7 @@ from .max_weight import Cap
 from .sets import Meta, SortedRows
 from .settings import Settings
 
-__all__ = ["Fitted", "Reduction", "Start", "Stream", "differences", "effective_sizes", "settle", "solve"]
+__all__ = ["Fitted", "Reduction", "Start", "Stream", "effective_sizes", "settle", "solve"]
 
 # Trusted samples that judge reg="auto".
 _MAX_ASKED = 64
@@ -104,13 +104,14 @@ class Basis:
     def sort(self, rows):
         """Rows group by group, as the metric takes them."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
-        Z, values, weight, order = rows.Z, rows.values, rows.weight, None
+        Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             order = np.argsort(rows.codes, kind="stable")
             Z, weight = take(Z, order), weight[order]
             values = None if values is None else values[order]
+            index = order if index is None else index[order]
         reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
-        return SortedRows(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
+        return SortedRows(self.metric.rows(Z, self.compute, index), values, weight, counts, order, index, reference)
 
     def marginals(self, group_weight, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
@@ -143,7 +144,7 @@ class Basis:
         """Cost that goes by pairs of rows and columns."""
         lam = float(self.settings.label_weight)
         if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z)
+            features = self.metric.cost(ordered.rows, columns.Z, ordered.index)
         else:
             features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
@@ -160,7 +161,7 @@ class Basis:
         return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
 
 
-def differences(basis, other):
+def _differences(basis, other):
     """What two bases disagree about, in words of the public parameters; empty where sums under both add up."""
     # embeddings, and whatever else came from other rows, show in what became of the meta set
     names = [
@@ -269,11 +270,21 @@ def settle(checked, reduction=None, *, stream=False):
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
             meter = ReliabilityMeter(
-                metric, meta.Z, meta.target.meta_codes, meta.weight, target.n_groups, basis.cost_scale
+                metric,
+                meta.Z,
+                meta.target.meta_codes,
+                meta.weight,
+                target.n_groups,
+                basis.cost_scale,
+                basis.compute.cache_bytes,
             )
         meter = _met(meter, ordered, basis.compute)
-        meter = _with_histograms(meter, reduction.sum(meter.histograms))
+        meter = _with_sums(meter, reduction.sum(meter.histograms), reduction.sum(meter.mass))
     reliability = _estimate(meter, target, group_weight)
+    if meter is not None:
+        present = group_weight > 0
+        squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))
+        reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
     reg = settings.reg
     if isinstance(reg, str):
         reg = _choose_reg(basis, ordered, meta, group_weight, reliability, reduction)
@@ -287,7 +298,7 @@ def _with_scales(basis, ordered, group_weight, reduction):
     p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
     cost_scale, label_scale = basis.settings.cost_scale, 1.0
     if cost_scale is None:
-        mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z), p, b, basis.compute)
+        mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z, ordered.index), p, b, basis.compute)
         cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
     if columns.target.kind == "continuous":
         differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
@@ -313,7 +324,8 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
     tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
     if tables > basis.compute.cache_bytes:
         return UNKNOWN_REG
-    cost = basis.metric.cost(ordered.rows, index if settings.metric == "precomputed" else take(meta.Z, index))
+    Z_asked = index if settings.metric == "precomputed" else take(meta.Z, index)
+    cost = basis.metric.cost(ordered.rows, Z_asked, ordered.index)
     unit = group_weight.sum() / reduction.sum(np.array(float(len(ordered.weight))))
     a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
     problems = [basis.problem(target, b, log_ratio, eps) for eps in CANDIDATES]
@@ -326,13 +338,13 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
 def _met(meter, ordered, compute):
     """The meter after it has met these rows."""
     met = copy(meter)  # which replaces its histograms, and writes to none
-    met.add(ordered.rows, ordered.weight, ordered.counts, compute)
+    met.add(ordered, compute)
     return met
 
 
-def _with_histograms(meter, histograms):
+def _with_sums(meter, histograms, mass):
     other = copy(meter)
-    other.histograms = histograms
+    other.histograms, other.mass = histograms, mass
     return other
 
 
@@ -413,6 +425,24 @@ class Fitted:
         largest = np.log(np.finfo(dtype_of(ordered.reference)).max) - 1.0
         return ordered.back(np.exp(np.minimum(log_weight, largest)))
 
+    def capped(self, weights, ordered, cost):
+        """The same with the cap of ``max_weight``, and the sorted rows' weights under it."""
+        n_groups, codes = len(ordered.counts), np.repeat(np.arange(len(ordered.counts)), ordered.counts)
+        free, limits = to_numpy(weights).astype(np.float64), np.finfo(dtype_of(weights))
+        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
+            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
+        else:
+            log_ratio = np.log(free / ordered.weight)
+        mass = np.bincount(codes, weights=free, minlength=n_groups)
+        cap = Cap.of(self.basis.settings.max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
+        return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
+
+    def _log_ratio(self, cost, partition):
+        """Log of weight over row weight, before the cap."""
+        problem = self._transport[1]
+        density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
+        return density + problem.log_ratio[partition.codes] + np.log(self.total)
+
     def plan(self, rows):
         """Rows of the plan, float64 ndarray of shape (n, active columns)."""
         self._check_groups(rows)
@@ -435,27 +465,8 @@ class Fitted:
         return _transport(self.basis, self.group_weight)
 
     def __getstate__(self):
-        # it holds the columns once more, and is made anew in no time
+        # the problem is made anew in no time, and weighing leaves no trace
         return {name: value for name, value in vars(self).items() if name != "_transport"}
-
-    def capped(self, max_weight, weights, ordered):
-        """The same under a cap on the weights, and the weights of the sorted rows under it."""
-        n_groups, limits = len(ordered.counts), np.finfo(dtype_of(weights))
-        codes, free = np.repeat(np.arange(n_groups), ordered.counts), to_numpy(weights).astype(np.float64)
-        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
-            cost = self.basis.cost(ordered, self._transport[0])
-            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
-        else:
-            log_ratio = np.log(free / ordered.weight)
-        mass = np.bincount(codes, weights=free, minlength=n_groups)
-        cap = Cap.of(max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
-        return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
-
-    def _log_ratio(self, cost, partition):
-        """Log of weight over row weight, before the cap."""
-        _, problem = self._transport
-        density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
-        return density + problem.log_ratio[partition.codes] + np.log(self.total)
 
     def _check_groups(self, rows):
         unseen = np.setdiff1d(np.unique(rows.codes), self.groups)
@@ -500,10 +511,11 @@ def solve(start):
             f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
             ConvergenceWarning,
         )
-    fitted = Fitted(basis, start.group_weight, result.potentials, result.objective, result.n_iter, start.reliability)
+    potentials = _finite(result.potentials, basis)
+    fitted = Fitted(basis, start.group_weight, potentials, result.objective, result.n_iter, start.reliability)
     weights = result.weights * fitted.total
     if basis.settings.max_weight is not None:
-        fitted, weights = fitted.capped(basis.settings.max_weight, weights, ordered)
+        fitted, weights = fitted.capped(weights, ordered, cost)
     return fitted, ordered.back(weights)
 
 
@@ -520,6 +532,16 @@ def effective_sizes(start, weights):
     return tuple(float(w.sum() ** 2 / (w @ (w / ordered.weight))) for w in (weights, prior))
 
 
+def _finite(potentials, basis):
+    """Costs are finite, but in units of the regularisation they may not be."""
+    if not np.isfinite(potentials).all():
+        raise ValueError(
+            f"Costs in units of cost_scale={basis.cost_scale:g} and reg={basis.reg:g} exceed the largest float: "
+            "raise cost_scale or reg."
+        )
+    return potentials
+
+
 def _solve_gradient(basis, cost, a, problem, counts):
     size = cost.shape[0] * cost.shape[1] * 8
     if size > basis.compute.cache_bytes:
@@ -531,11 +553,6 @@ def _solve_gradient(basis, cost, a, problem, counts):
     partition = basis.partition(counts, cost, tiled=False)
     report = _print_progress if basis.settings.verbose else lambda *progress: None
     return gradient.solve(cost, a, problem, partition, basis.compute, report)
-
-
-def _print_progress(step, objective, change):
-    if step < 10 or step % 10 == 0:
-        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201
 
 
 # ---------------------------------------------------------------------------------------------
@@ -578,11 +595,18 @@ class Stream:
             meter=None if self.meter is None else _met(self.meter, ordered, self.basis.compute),
         )
 
+    def differences(self, other):
+        """What the streams disagree about, in words of the public parameters; empty where their sums add up."""
+        names = _differences(self.basis, other.basis)
+        queries = [0 if stream.meter is None else len(stream.meter.queries) for stream in (self, other)]
+        return names if names or queries[0] == queries[1] else ["scikit-learn's working_memory"]
+
     def merge(self, other):
         """The stream of both streams' chunks; the bases must be alike."""
         meter = self.meter
         if meter is not None:
-            meter = _with_histograms(meter, meter.histograms + other.meter.histograms)
+            histograms, mass = meter.histograms + other.meter.histograms, meter.mass + other.meter.mass
+            meter = _with_sums(meter, histograms, mass)
         return replace(
             self,
             group_weight=self.group_weight + other.group_weight,
@@ -595,7 +619,7 @@ class Stream:
         basis = self.basis
         active = np.flatnonzero((self.group_weight > 0)[basis.columns.target.meta_codes])
         _, problem = _transport(basis, self.group_weight)
-        potentials = problem.free_potentials(self.log_normalisers[:, active])
+        potentials = _finite(problem.free_potentials(self.log_normalisers[:, active]), basis)
         objective = float(np.exp(problem.log_mass) @ potentials)
         reliability = _estimate(self.meter, basis.target, self.group_weight)
         return Fitted(basis, self.group_weight, potentials, objective, 1, reliability)
@@ -661,3 +685,8 @@ def _warn_absent(target, group_weight):
             f"The meta set has classes without training rows: {named([names[g] for g in absent])}. Their meta "
             "samples take no part in the transport.",
         )
+
+
+def _print_progress(step, objective, change):
+    if step < 10 or step % 10 == 0:
+        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201

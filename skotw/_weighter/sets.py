@@ -19,6 +19,7 @@ class Rows:
     codes: np.ndarray
     values: np.ndarray | None
     weight: np.ndarray
+    index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
 
 
 @dataclass(eq=False)
@@ -42,6 +43,7 @@ class SortedRows:
     weight: np.ndarray
     counts: np.ndarray
     order: np.ndarray | None  # row indices in that order; None: as they came
+    index: np.ndarray | None  # the rows' numbers in X; None: those in which they stand here
     reference: object  # an array of the rows' library, dtype and device
 
     def back(self, values):

@@ -219,3 +219,48 @@ def test_candidates_that_underflow_have_no_share():
     votes = np.full((len(CANDIDATES), 4), 0.5)
     votes[2:] = np.nan
     assert_allclose(choose_reg(votes, np.array([0, 0, 1, 1]), 0.0), np.sqrt(CANDIDATES[0] * CANDIDATES[1]), rtol=1e-12)
+
+
+def many_classes(seed=0):
+    """Forty classes at the corners of a cube, three trusted samples of each."""
+    rng = np.random.default_rng(seed)
+    corners = (np.arange(40)[:, None] >> np.arange(6)) % 2 * 3.0
+    y, y_meta = np.repeat(np.arange(40), 12), np.repeat(np.arange(40), 3)
+    return corners[y] + rng.normal(size=(480, 6)), y, corners[y_meta] + rng.normal(size=(120, 6)), y_meta
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_of_over_32_classes_wrong_labels_call_for_less_regularisation(seed):
+    """One of each would have no other of its class to be voted for."""
+    X, y, X_meta, y_meta = many_classes(seed)
+    clean, noisy = (reg(X, flip_labels(y, rate, random_state=seed), X_meta, y_meta) for rate in (0.0, 0.6))
+    assert UNKNOWN_REG not in (clean, noisy)
+    assert noisy < 0.9 * clean
+
+
+def test_two_samples_of_each_of_many_classes_are_asked(monkeypatch):
+    asked = []
+
+    def votes(cost, a, problems, *args):
+        asked.append(problems[0].column_group)
+        return own_class_votes(cost, a, problems, *args)
+
+    monkeypatch.setattr("skotw._weighter.model.own_class_votes", votes)
+    X, y, X_meta, y_meta = many_classes()
+    reg(X, flip_labels(y, 0.5, random_state=0), X_meta, y_meta)
+    assert np.bincount(asked[0]).tolist() == [2] * 40
+
+
+def test_labels_of_reliability_one_need_no_votes(monkeypatch):
+    def votes(*args):
+        raise AssertionError
+
+    monkeypatch.setattr("skotw._weighter.model.own_class_votes", votes)
+    points, y, y_meta = 5 * np.eye(3), np.arange(60) % 3, np.arange(12) % 3
+    X_meta = points[y_meta] + np.random.default_rng(0).normal(size=(12, 3))
+    weighter = OTSampleWeighter().fit(points[y], y, X_meta, y_meta)  # rows at the very centres of their classes
+    assert weighter.label_reliability_.overall == 1.0
+    assert weighter.label_reliability_.unclipped > 1.0
+    assert weighter.reg_ == CANDIDATES[0]
+    with pytest.raises(AssertionError):
+        OTSampleWeighter().fit(points[y], flip_labels(y, 0.1, random_state=0), X_meta, y_meta)

@@ -1,15 +1,19 @@
 """Label reliability: its direction, its closed form, and what it must not depend on."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from sklearn import config_context
 from sklearn.datasets import make_blobs
 
-from skotw import OTSampleWeighter
-from skotw._transport.blocks import Compute, Partition
-from skotw._transport.cost import FunctionCost
-from skotw._transport.kernel_histograms import BANDWIDTH, BINS_PER_OCTAVE, N_BINS, expected_shares, kernel_histograms
+from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
+from skotw._transport.blocks import Compute
+from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._weighter.feature_cost import FeatureMetric
-from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter
+from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter, posterior_information
+from skotw._weighter.sets import SortedRows
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -28,7 +32,9 @@ def reliability(X, y, X_meta, y_meta, **fit_params):
 def test_right_labels_of_separable_classes_are_trusted(blobs):
     estimate = reliability(*blobs)
     assert estimate.overall > 0.95
-    assert (estimate.per_class > 0.9).all()
+    assert (estimate.precision > 0.9).all()
+    assert estimate.overall_se < 0.05
+    assert (estimate.precision_se < 0.1).all()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -50,43 +56,13 @@ def test_finds_the_labels_that_are_wrong(blobs):
     # a third of the label 0 is of class 2, no other label is wrong
     np.testing.assert_allclose(estimate.overall, ((2 / 3 + 3) / 4 - 1 / 4) / (1 - 1 / 4), atol=0.05)
     # rows of class 2 lie beyond the other classes as class 0 sees them, and count as worse than not alike
-    np.testing.assert_allclose(estimate.per_class, [2 / 3, 1, 1 - (1 / 3) / 3, 1], atol=0.2)
-    assert estimate.per_class[0] < estimate.per_class[2] - 0.1 < estimate.per_class[[1, 3]].min() - 0.2
+    np.testing.assert_allclose(estimate.precision, [2 / 3, 1, 1, 1], atol=0.12)
 
 
 def test_random_labels_are_worth_nothing(blobs):
     X, y, X_meta, y_meta = blobs
     shuffled = np.random.default_rng(7).permutation(y)
     assert reliability(X, shuffled, X_meta, y_meta).overall < 0.1
-
-
-# ---- the closed form
-
-
-def histograms_of(values, codes, weight):
-    """Histograms of kernel values that lie on bin edges, (G, Q, bins)."""
-    out = np.zeros((codes.max() + 1, values.shape[1], N_BINS))
-    bins = np.rint(-np.log2(values) * BINS_PER_OCTAVE).astype(int)
-    for q in range(values.shape[1]):
-        np.add.at(out, (codes, q, bins[:, q]), weight)
-    return out
-
-
-@pytest.mark.parametrize("n_groups", [2, 3, 5])
-def test_expected_shares_equal_the_mean_over_all_pairs_of_rows(n_groups):
-    rng = np.random.default_rng(1)
-    codes, query_group = np.repeat(np.arange(n_groups), 6), np.array([0, 1, 0])
-    values = np.exp2(-rng.integers(0, 60, (len(codes), 3)) / BINS_PER_OCTAVE)
-    weight = rng.uniform(0.5, 2.0, len(codes))
-    expected = []
-    for q, own in enumerate(query_group):
-        pairs = []
-        for other in set(range(n_groups)) - {own}:
-            i, j = np.flatnonzero(codes == own), np.flatnonzero(codes == other)
-            share = values[i, q][:, None] / (values[i, q][:, None] + values[j, q])
-            pairs.append(weight[i] @ share @ weight[j] / (weight[i].sum() * weight[j].sum()))
-        expected.append(np.mean(pairs))
-    np.testing.assert_allclose(expected_shares(histograms_of(values, codes, weight), query_group), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,33 +81,38 @@ def test_rows_that_are_alike_or_not_give_the_precision_whatever_the_confusion(se
     alike = np.array([[np.mean(y[given == label] == c) for c in range(K)] for label in range(K)])
     precision = np.diag(alike)
     np.testing.assert_allclose(estimate.overall, (precision.mean() - 1 / K) / (1 - 1 / K), atol=1e-4)
-    others = (alike.sum(axis=0) - precision) / (K - 1)
-    np.testing.assert_allclose(estimate.per_class, np.clip(precision - others, 0, 1), atol=1e-4)
+    asked = np.bincount(y_meta) > 1
+    np.testing.assert_allclose(estimate.precision[asked], precision[asked], atol=1e-4)
 
 
-def test_histograms_keep_the_mass_and_the_mean_position():
-    rng = np.random.default_rng(3)
-    costs, weight = rng.uniform(0.0, 2.0, (30, 4)), rng.uniform(0.5, 2.0, 30)
-    cost = FunctionCost(costs.shape, lambda i, j: costs[i:j], np.empty(0))
-    partition = Partition.of([10, 20], 7)
-    histograms = kernel_histograms(cost, weight, 1.0, partition, Compute(2))
-    for group, rows in enumerate((slice(0, 10), slice(10, 30))):
-        np.testing.assert_allclose(histograms[group].sum(axis=1), weight[rows].sum())
-        position = BINS_PER_OCTAVE * np.log2(np.e) * costs[rows] / BANDWIDTH
-        np.testing.assert_allclose(histograms[group] @ np.arange(N_BINS), weight[rows] @ position)
-
-
-def test_trusted_samples_meet_the_others_and_not_themselves():
+@pytest.mark.parametrize("n_per_class", [[3, 2, 4], [6, 4]])
+def test_shares_are_means_over_all_pairs_of_rows(n_per_class):
+    """The four shares of the mathematics page, by loops; a query does not meet itself."""
     rng = np.random.default_rng(4)
-    Z, weight, codes = rng.normal(size=(8, 3)), rng.uniform(0.5, 2.0, 8), np.array([0, 1, 0, 2, 1, 0, 2, 1])
-    meter = ReliabilityMeter(FeatureMetric("euclidean"), Z, codes, weight, 3, 0.7)
-    for q, query in enumerate(meter.queries):
-        others = np.delete(np.arange(8), query)
-        mass = [weight[others[codes[others] == c]].sum() for c in range(3)]
-        np.testing.assert_allclose(meter.trusted[:, q].sum(axis=1), mass, rtol=1e-9)
-        position = BINS_PER_OCTAVE * np.log2(np.e) * np.linalg.norm(Z - Z[query], axis=1) / (0.7 * BANDWIDTH)
-        reached = meter.trusted[:, q].sum(axis=0) @ np.arange(N_BINS)
-        np.testing.assert_allclose(reached, weight @ np.minimum(position, N_BINS - 1), rtol=1e-4)
+    K = len(n_per_class)
+    codes, y = np.repeat(np.arange(K), n_per_class), np.sort(rng.integers(0, K, 25))
+    Z, X = rng.normal(size=(len(codes), 3)), rng.normal(size=(25, 3))
+    weight, a = rng.uniform(0.5, 2.0, len(codes)), rng.uniform(0.5, 2.0, 25)
+    scale = 4.0
+    metric, compute = FeatureMetric("euclidean"), Compute(2)
+    meter = ReliabilityMeter(metric, Z, codes, weight, K, scale, 2**30)
+    rows = metric.rows(X, compute)
+    meter.add(SortedRows(rows, None, a, np.bincount(y, minlength=K), None, None, X), compute)
+    found = meter.estimate()
+
+    def kernel(q, rows):
+        return np.exp(-np.linalg.norm(rows - Z[q], axis=1) / (scale * BANDWIDTH))
+
+    def share(S, s, R, r):
+        return (s / s.sum()) @ (S[:, None] / (S[:, None] + R)) @ (r / r.sum())
+
+    for q, own in enumerate(codes):
+        S, T = kernel(q, X), kernel(q, Z)
+        other = np.arange(len(codes)) != q
+        a_q = np.mean([share(S[y == own], a[y == own], S[y == c], a[y == c]) for c in range(K) if c != own])
+        mine = other & (codes == own)
+        b_q = np.mean([share(T[mine], weight[mine], T[codes == c], weight[codes == c]) for c in range(K) if c != own])
+        np.testing.assert_allclose([found.own_share[q], found.trusted_share[q]], [a_q, b_q], atol=2e-3)
 
 
 # ---- what it does not depend on
@@ -139,7 +120,8 @@ def test_trusted_samples_meet_the_others_and_not_themselves():
 
 def assert_same(one, other):
     np.testing.assert_allclose(one.overall, other.overall, rtol=1e-9)
-    np.testing.assert_allclose(one.per_class, other.per_class, rtol=1e-9)
+    for name in ("overall_se", "precision", "precision_se"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +158,11 @@ def test_unknown_with_one_trusted_sample_per_class(noisy):
     X, y, X_meta, y_meta = noisy
     first = np.unique(y_meta, return_index=True)[1]
     weighter = OTSampleWeighter().fit(X, y, X_meta[first], y_meta[first])
-    assert np.isnan(weighter.label_reliability_.overall)
+    found = weighter.label_reliability_
+    assert np.isnan([found.overall, found.overall_se]).all()
+    for values in (found.precision, found.precision_se):
+        assert values.shape == (4,)
+        assert np.isnan(values).all()
     assert weighter.reg_ == 0.1
 
 
@@ -190,7 +176,7 @@ def test_labels_that_say_nothing_give_exactly_zero(n_meta):
     # every row under every label: a draw meets class c by its share of the draw, whatever the kernel
     X, y = np.tile(rows, (3, 1)), np.repeat([0, 1, 2], len(rows))
     found = OTSampleWeighter().fit(X, y, X_meta, y_meta).label_reliability_
-    np.testing.assert_allclose([found.overall, *found.per_class], 0.0, atol=1e-6)
+    np.testing.assert_allclose(found.unclipped, 0.0, atol=1e-6)
 
 
 def test_information_of_a_label_is_that_of_fisher():
@@ -200,7 +186,7 @@ def test_information_of_a_label_is_that_of_fisher():
         seen = 0.5 * right + 0.5 * (1 - right)  # P(label = 1) at t = 0
         score = (2 * right - 1) * np.array([1 / seen, -1 / (1 - seen)])  # d log P / dt of either label
         fisher = seen * score[0] ** 2 + (1 - seen) * score[1] ** 2
-        known = LabelReliability(r, np.full(2, r))
+        known = LabelReliability(r, 0.1, np.full(2, right), np.full(2, 0.1))
         np.testing.assert_allclose(known.label_information(), fisher / 4.0)  # 4 is that of a right label
     assert LabelReliability.unknown(2).label_information() == 1.0
 
@@ -212,4 +198,265 @@ def test_unknown_where_only_absent_classes_have_two_trusted_samples(blobs):
     with pytest.warns(UserWarning, match="without training rows"):
         estimate = reliability(X[rows], y[rows], X_meta[trusted], y_meta[trusted])
     assert np.isnan(estimate.overall)
-    assert np.isnan(estimate.per_class).all()
+    assert estimate.precision.shape == (2,)
+    assert np.isnan(estimate.precision).all()
+
+
+# ---- precision of one label
+
+
+def wrong_by_class(y, rates, seed):
+    """A share of each class, as given, carries the label of the next."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(len(y)) < np.asarray(rates)[y]
+    return np.where(wrong, (y + 1) % len(rates), y)
+
+
+def precision_of(given, y, weight=None):
+    weight = np.ones(len(y)) if weight is None else weight
+    right = np.bincount(given, weight * (given == y))
+    return right / np.bincount(given, weight)
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.02), (0.0, 0.4), (0.3, 0.3), (0.45, 0.0, 0.2)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_each_label_has_its_own_precision(rates, weighted):
+    """Two labels, one of them right half of the time, have no common number."""
+    K = len(rates)
+    X, y = make_blobs([900, 300, 500][:K], centers=6 * np.eye(K, 5), cluster_std=1.5, random_state=3)
+    X, y, X_meta, y_meta = balanced_meta_split(X, y, 25, random_state=0)
+    given = wrong_by_class(y, rates, 1)
+    weight = np.random.default_rng(2).choice([1.0, 5.0], len(y)) * np.where(given == y, 1.0, 2.0) if weighted else None
+    found = reliability(X, given, X_meta, y_meta, sample_weight=weight)
+    truth = precision_of(given, y, weight)
+    assert truth.max() - truth.min() > 0.1 or rates == (0.3, 0.3)
+    np.testing.assert_allclose(found.precision, truth, atol=0.12)
+    assert (np.abs(found.precision - truth) < 3 * found.precision_se).all()
+    assert (found.precision_se < 0.1).all()
+
+
+def test_standard_errors_are_those_of_leaving_one_trusted_row_out():
+    """First order against the jackknife itself, which estimates anew without each trusted row."""
+    X, y = make_blobs([160, 120], n_features=4, cluster_std=4.0, random_state=5)
+    X, y, X_meta, y_meta = balanced_meta_split(X, y, 20, random_state=1)
+    given = wrong_by_class(y, (0.3, 0.1), 0)
+    settings = {"embedding": None, "cost_scale": 0.5, "reg": 0.1}
+
+    def estimates(kept):
+        found = OTSampleWeighter(**settings).fit(X, given, X_meta[kept], y_meta[kept]).label_reliability_
+        return np.r_[found.unclipped, found.precision], np.r_[found.overall_se, found.precision_se]
+
+    everything, se = estimates(np.arange(40))
+    assert ((everything > 0) & (everything < 1)).all()  # nothing is clipped
+    without = np.stack([estimates(np.delete(np.arange(40), j))[0] for j in range(40)])
+    variance = sum(
+        19 / 20 * ((part - part.mean(0)) ** 2).sum(0) for part in (without[y_meta == 0], without[y_meta == 1])
+    )
+    np.testing.assert_allclose(se, np.sqrt(variance), rtol=0.15)
+
+
+@pytest.mark.parametrize("n_per_class", [7, 15])
+def test_truth_lies_within_two_standard_errors_most_of_the_time(n_per_class):
+    hits = []
+    for seed in range(12):
+        X, y = make_blobs([300, 100], n_features=5, cluster_std=4.0, random_state=seed)
+        X, y, X_meta, y_meta = balanced_meta_split(X, y, n_per_class, random_state=seed)
+        given = wrong_by_class(y, (0.3, 0.1), seed)
+        found = reliability(X, given, X_meta, y_meta)
+        told = ~np.isnan(found.precision)
+        hits += (np.abs(found.precision - precision_of(given, y)) < 2 * found.precision_se)[told].tolist()
+    assert len(hits) > 10
+    assert np.mean(hits) > 0.8
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_features_that_do_not_tell_classes_apart_tell_no_precision(n_classes):
+    known = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        y, y_meta = rng.integers(0, n_classes, 200), np.repeat(np.arange(n_classes), 8)
+        X, X_meta = rng.normal(size=(200, 6)), rng.normal(size=(len(y_meta), 6))
+        known += (~np.isnan(reliability(X, y, X_meta, y_meta).precision)).tolist()
+    assert np.mean(known) < 0.1
+
+
+def test_a_weight_of_a_trusted_row_is_that_of_its_copies_among_the_others(noisy):
+    """As one whom others meet; a copy more is a query more, which a weight is not."""
+    X, y, X_meta, y_meta = noisy
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(y_meta))
+    scaled = weight * np.array([1.0, 3.0, 0.2, 7.0])[y_meta]  # how much a class weighs does not matter
+    fits = (OTSampleWeighter().fit(X, y, X_meta, y_meta, sample_weight_meta=w) for w in (weight, scaled))
+    assert_same(*(fit.label_reliability_ for fit in fits))
+
+
+def test_reads_as_a_sentence(noisy):
+    known = LabelReliability(0.625, 0.05, np.array([0.5, np.nan]), np.array([0.125, np.nan]))
+    assert repr(known) == "LabelReliability(overall=0.62 ± 0.05, precision=[0.50 ± 0.12, nan])"
+    assert repr(LabelReliability.unknown(2)) == "LabelReliability(overall=nan, precision=[nan, nan])"
+    assert repr(LabelReliability.unknown(12)).endswith("nan, 2 more])")
+
+
+# ---- labels that contradict
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("estimator", ["weighter", "stream", "classifier", "resampler", "ot_sample_weight"])
+def test_labels_that_contradict_the_trusted_ones_are_told_once(n_classes, estimator):
+    X, y = make_blobs(400, n_features=5, centers=n_classes, cluster_std=2.0, random_state=0)
+    X, y, X_meta, y_meta = balanced_meta_split(X, y, 8, random_state=0)
+    swapped = (y + 1) % n_classes
+    sets = (X, swapped), {"X_meta": X_meta, "y_meta": y_meta}
+    calls = {
+        "weighter": lambda: OTSampleWeighter().fit(*sets[0], **sets[1]),
+        "stream": lambda: OTSampleWeighter().partial_fit(*sets[0], **sets[1]).partial_fit(*sets[0]),
+        "classifier": lambda: OTWeightedClassifier().fit(*sets[0], **sets[1]),
+        "resampler": lambda: OTResampler().fit_resample(*sets[0], **sets[1]),
+        "ot_sample_weight": lambda: ot_sample_weight(*sets[0], **sets[1]),
+    }
+    with pytest.warns(UserWarning, match="contradict the trusted ones.*reliability -.*encoded otherwise") as caught:
+        calls[estimator]()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("n_classes", "rate"), [(2, 0.5), (4, 0.75), (3, 0.5)])
+@pytest.mark.parametrize("n_per_class", [3, 10])
+def test_noise_does_not_contradict(seed, n_classes, rate, n_per_class):
+    X, y = make_blobs(300, n_features=5, centers=n_classes, cluster_std=4.0, random_state=seed)
+    X, y, X_meta, y_meta = balanced_meta_split(X, y, n_per_class, random_state=seed)
+    reliability(X, flip_labels(y, rate, random_state=seed), X_meta, y_meta)  # a warning would be an error
+
+
+@pytest.mark.parametrize("n_rows", [2, 4, 12])
+def test_few_labels_that_are_wrong_by_chance_do_not_contradict(n_rows):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        points, truth, y_meta = 9 * np.eye(2), rng.integers(0, 2, n_rows), np.repeat([0, 1], 6)
+        given = rng.permutation(np.arange(n_rows) % 2)
+        copies = rng.choice([1.0, 50.0], n_rows)
+        sets = points[truth], given, points[y_meta] + rng.normal(size=(12, 2)), y_meta
+        OTSampleWeighter(embedding=None).fit(*sets, sample_weight=copies)  # a warning would be an error
+
+
+def test_the_ratio_before_clipping_is_kept():
+    points, y, y_meta = np.eye(4), np.arange(40) % 4, np.arange(12) % 4
+    with pytest.warns(UserWarning, match="contradict"):
+        found = OTSampleWeighter(embedding=None).fit(points[y], (y + 1) % 4, points[y_meta], y_meta).label_reliability_
+    assert found.overall == 0.0
+    np.testing.assert_allclose(found.unclipped, -1 / 3, atol=1e-4)  # a precision of 0
+
+
+# ---- what one label is worth
+
+
+def information(a, b, query_class):
+    return posterior_information(np.array(a), np.array(b), np.array(query_class))
+
+
+def test_information_a_priori():
+    assert information([], [], []) == pytest.approx(2 / 3)
+    # features that tell nothing, about labels that say nothing
+    assert information([0.5] * 8, [0.5] * 8, [0, 1] * 4) == pytest.approx(2 / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("r", [0.0, 0.3, 0.8])
+def test_information_of_many_queries_is_the_square_of_the_reliability(r):
+    rng = np.random.default_rng(0)
+    b = rng.uniform(0.8, 1.0, 4000)
+    a = 0.5 + r * (b - 0.5) + rng.normal(0, 0.1, 4000)
+    assert information(a, b, rng.integers(0, 5, 4000)) == pytest.approx(r**2, abs=0.02)
+
+
+def test_information_of_right_labels_is_one():
+    rng = np.random.default_rng(0)
+    b = rng.uniform(0.8, 1.0, 400)
+    for a in (b, b + 0.05):  # better than the trusted rows is no less
+        assert information(a, b, np.arange(400) % 5) > 0.98
+
+
+def test_information_is_the_integral_of_its_definition():
+    """Written out with a quadrature of its own, for unequal classes, one of them with a single query."""
+    a, b = np.array([0.6, 0.7, 0.4, 0.8, 0.75]), np.array([0.9, 0.8, 0.7, 0.95, 0.8])
+    codes = np.array([0, 0, 1, 1, 2])
+
+    def log_likelihood(r, at_most=np.inf):
+        e = (a - 0.5) - r * (b - 0.5)
+        squares = [((e[codes == c] - e[codes == c].mean()) ** 2).sum() for c in (0, 1)]
+        variance = [squares[0], squares[1], sum(squares) / 2]  # the third as the others
+        m = min(np.mean([e[codes == c].mean() for c in range(3)]), at_most)
+        s2 = sum(v / n for v, n in zip(variance, (2, 2, 1), strict=True)) / 9 + 2.5e-5
+        return -(m**2) / (2 * s2) - 0.5 * np.log(s2)
+
+    density = [quad(lambda r, k=k: r**k * np.exp(log_likelihood(r)), 0, 1)[0] for k in (2, 0)]
+    at_one = np.exp(log_likelihood(1.0, 0.0))
+    assert information(a, b, codes) == pytest.approx((density[0] + at_one) / (density[1] + at_one), rel=1e-4)
+
+
+def test_information_of_one_query_alone_stays_near_what_was_thought_before():
+    assert 0.5 < information([0.7], [0.9], [0]) < 0.75
+    assert (0.1 / 0.4) ** 2 < information([0.6, 0.7], [0.9, 0.9], [0, 1]) < 2 / 3
+
+
+def test_information_takes_what_the_reliability_keeps(noisy):
+    found = reliability(*noisy)
+    assert len(found.own_share) == len(found.trusted_share) == len(found.query_class) == 40
+    ratio = np.mean([(found.own_share - 0.5)[found.query_class == c].mean() for c in range(4)]) / np.mean(
+        [(found.trusted_share - 0.5)[found.query_class == c].mean() for c in range(4)]
+    )
+    assert found.unclipped == pytest.approx(ratio)
+    value = posterior_information(found.own_share, found.trusted_share, found.query_class)
+    assert value == pytest.approx(found.overall**2, abs=0.1)
+
+
+# ---- memory
+
+
+def meter_of(n_groups, n_per_class, memory):
+    """A meter that has met some rows of many classes."""
+    rng = np.random.default_rng(0)
+    codes, y = np.repeat(np.arange(n_groups), n_per_class), np.arange(n_groups)
+    centres = rng.normal(size=(n_groups, 8))
+    Z, X = (centres[k] + 0.1 * rng.normal(size=(len(k), 8)) for k in (codes, y))
+    metric, compute = FeatureMetric("cosine"), Compute(1, 2**18, memory)
+    meter = ReliabilityMeter(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
+    meter.add(
+        SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X), compute
+    )
+    return meter
+
+
+@pytest.mark.parametrize("megabytes", [6, 24])
+def test_histograms_of_many_classes_stay_within_memory(megabytes):
+    meter_of(3, 2, 2**20).estimate()  # tables that are made once
+    tracemalloc.start()
+    meter = meter_of(300, 2, megabytes * 2**20)
+    estimate = meter.estimate()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < megabytes * 2**20
+    assert len(meter.queries) >= 0.8 * megabytes * 2**20 / (3 * 300 * 3072)
+    assert np.diff(meter.codes[meter.queries]).max() <= 2 * 300 / len(meter.queries)  # evenly
+    assert estimate.overall > 0.8
+
+
+def test_reliability_is_unknown_where_memory_holds_no_two_queries():
+    meter = meter_of(300, 2, 2**20)
+    assert len(meter.queries) == 0
+    estimate = meter.estimate()
+    assert np.isnan(estimate.overall)
+    assert estimate.precision.shape == (300,)
+    weighter = OTSampleWeighter()
+    X = np.random.default_rng(0).normal(size=(600, 3))
+    y = np.arange(600) % 300
+    with config_context(working_memory=1):
+        weighter.fit(X, y, X[::-1], y)
+    assert np.isnan(weighter.label_reliability_.overall)
+
+
+def test_of_classes_with_one_query_precision_is_unknown_and_the_reliability_is_not():
+    found = meter_of(100, 3, 2**30).estimate()
+    assert len(found.query_class) == 64
+    assert np.isnan(found.precision).all()
+    assert found.overall > 0.8
+    assert 0 < found.overall_se < 0.1

@@ -67,6 +67,7 @@ def test_groups_keep_their_mass_each():
 # ---- in the weighter
 
 
+@pytest.mark.filterwarnings("ignore:The weights have collapsed")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("label_cost", ["hard", "auto"])
 @pytest.mark.parametrize("reg", [1e-3, 1e-5, 1e-8, 1e-13])

@@ -343,3 +343,13 @@ def test_chunks_at_random_are_not_told(draw, size):
 
 def test_nothing_is_told_where_the_first_chunk_settles_nothing(sets):
     stream(OTSampleWeighter(**SETTLED), np.array_split(np.argsort(sets[0][:, 0]), 6), *sets)
+
+
+def test_parts_with_other_memory_for_the_reliability_do_not_merge(sets):
+    from sklearn import config_context
+
+    (a,) = learned([np.arange(300)], *sets)
+    with config_context(working_memory=0.5):
+        (b,) = learned([np.arange(300)], *sets)
+    with pytest.raises(ValueError, match="by scikit-learn's working_memory"):
+        a.merge(b)
