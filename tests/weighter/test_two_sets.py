@@ -140,10 +140,19 @@ def test_zeros_and_missing_values_are_alike():
 
 
 def test_sparse_rows_are_alike_however_they_are_stored():
-    plain = sparse.csr_array(np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]]))
-    stored = sparse.csr_array((np.array([2.0, 0.5, 0.5]), np.array([1, 0, 0]), np.array([0, 3])), shape=(1, 3))
-    with pytest.warns(UserWarning, match="1 of 1"):
+    plain = sparse.csr_array(np.r_[[[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]], X])
+    stored = sparse.csr_array(
+        (np.array([2.0, 0.5, 0.5, 3.0, 0.0]), np.array([1, 0, 0, 2, 1]), np.array([0, 3, 5])), shape=(2, 3)
+    )
+    with pytest.warns(UserWarning, match="2 of 2"):
         warn_repeated(plain, stored)
+
+
+def test_one_row_in_common_may_be_chance():
+    rows, meta = np.abs(X) + 1.0, np.abs(X_META) + 1.0
+    rows[0] = meta[0] = 0.0  # as features behind a rectifier are
+    with silence():
+        warn_repeated(rows, meta)
 
 
 def test_rows_that_are_alike_by_chance_are_not_suspected():
