@@ -90,7 +90,8 @@ def solve_exact(data, compute):
         rate=(1.0 - LABEL_WEIGHT) / (scale * REG),
         log_mass=np.log(data.b),
         log_ratio=-np.log(N_CLASSES * data.counts),
-        label_cost=LABEL_WEIGHT * (np.arange(N_CLASSES)[:, None] != data.y_meta),
+        column_group=data.y_meta,
+        label_cost=LABEL_WEIGHT,
     )
     width = exact.tile_width(cost, len(data.Z), compute) or len(data.Z)
     partition = Partition.of(data.counts, rows_per_block(compute, width, data.X.itemsize))

@@ -58,10 +58,12 @@ class OTResampler(WeighsFirst):
     >>> from collections import Counter
     >>> from sklearn.datasets import make_classification
     >>> from skotw import OTResampler
-    >>> X, y = make_classification(200, weights=[0.9], random_state=0)
-    >>> X_drawn, y_drawn = OTResampler(random_state=0).fit_resample(X, y)
+    >>> from skotw.meta import balanced_meta_split
+    >>> X, y = make_classification(220, weights=[0.9], random_state=0)
+    >>> X, y, *meta = balanced_meta_split(X, y, n_per_class=5, random_state=0)
+    >>> X_drawn, y_drawn = OTResampler(meta=tuple(meta), random_state=0).fit_resample(X, y)
     >>> X_drawn.shape
-    (200, 20)
+    (220, 20)
     >>> 80 < Counter(y_drawn.tolist())[1] < 120
     True
     """

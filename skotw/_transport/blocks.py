@@ -1,7 +1,6 @@
 """Rows in blocks: how the N x M cost is walked without ever being held.
 
-A block lies inside one group of rows (a class, say), so that everything that depends on the group alone, the
-label cost and the prior among it, is settled on a (groups, M) table and never enters the N x M work.
+Rows are sorted by group (by class, say). What is added up for each group takes blocks that lie inside one.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import Lock
+from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from array_api_compat import is_numpy_namespace
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 T = TypeVar("T")
 
@@ -60,37 +59,54 @@ class Block:
 
 @dataclass(frozen=True)
 class Partition:
-    """N rows, sorted by group, cut into blocks of at most ``block_rows`` that each lie inside one group."""
+    """N rows, sorted by group, cut into blocks of at most ``block_rows`` that each lie inside one group.
 
-    n_rows: int
-    n_groups: int
+    Attributes
+    ----------
+    edges : tuple of G + 1 int
+        Rows ``edges[g]`` to ``edges[g + 1]`` are those of group g.
+    block_rows : int
+    blocks : tuple of Block
+    """
+
+    edges: tuple[int, ...]
     block_rows: int
     blocks: tuple[Block, ...]
 
     @classmethod
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
-        blocks: list[Block] = []
-        first = 0
-        for group, count in enumerate(counts):
-            last = first + int(count)
-            starts = range(first, last, rows_per_block)
-            blocks.extend(Block(group, i, min(i + rows_per_block, last)) for i in starts)
-            first = last
-        return cls(first, len(counts), rows_per_block, tuple(blocks))
+        edges = (0, *np.cumsum(counts, dtype=np.intp).tolist())
+        groups = range(len(counts))
+        blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
+        return cls(edges, rows_per_block, blocks)
+
+    @property
+    def n_rows(self) -> int:
+        return self.edges[-1]
+
+    @property
+    def n_groups(self) -> int:
+        return len(self.edges) - 1
 
     @property
     def codes(self) -> NDArray[np.intp]:
         """Group of each row."""
-        codes = np.zeros(self.n_rows, dtype=np.intp)
-        for block in self.blocks:
-            codes[block.rows] = block.group
-        return codes
+        return np.repeat(np.arange(self.n_groups, dtype=np.intp), np.diff(self.edges))
 
     def only(self, group: int) -> Partition:
         """The blocks of one group."""
-        blocks = tuple(block for block in self.blocks if block.group == group)
-        return replace(self, blocks=blocks)
+        blocks = _cut(group, self.edges[group], self.edges[group + 1], self.block_rows)
+        return replace(self, blocks=tuple(blocks))
+
+    def merged(self) -> Partition:
+        """All rows as one group: blocks do not stop where groups do."""
+        return Partition.of([self.n_rows], self.block_rows)
+
+
+def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
+    for start in range(first, last, size):
+        yield Block(group, start, min(start + size, last))
 
 
 def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
@@ -99,14 +115,56 @@ def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
 
 
 @lru_cache(maxsize=1)
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()  # scans the loaded libraries: milliseconds that are paid once
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")  # scans the loaded libraries: milliseconds that are paid once
+
+
+class _OneBlasThread:
+    """A limit of the whole process with any number of users at once: the first sets it and the last takes it back.
+
+    Were each to set and restore by itself, one that begins within another and ends after it would restore the other's
+    limit, for good.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.n_users = 0
+        self.n_threads = 1  # what BLAS may use without the limit
+        self.limit: Any = None
+        self.owner: Thread | None = None
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.n_users:
+                self.n_threads = _current_blas_threads()
+                self.limit, self.owner = _blas().limit(limits=1), current_thread()
+            self.n_users += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.n_users -= 1
+            if self.n_users:
+                return
+            # threadpoolctl 3.8 lets one Python thread at a time set limits of OpenBLAS, and ignores all others
+            release = getattr(OpenBLASController, "clear_controlling_thread", lambda force=False: None)
+            release(force=self.owner is not current_thread())
+            self.limit.restore_original_limits()
+            release()
+            self.limit = self.owner = None
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
+
+
+def _current_blas_threads() -> int:
+    counts = [lib.num_threads for lib in _blas().lib_controllers]
+    return max(counts, default=1)
 
 
 def blas_threads() -> int:
-    """Threads that NumPy's BLAS may use now, which environment variables and thread limits govern."""
-    counts = [lib.num_threads for lib in _threadpools().lib_controllers if lib.user_api == "blas"]
-    return max(counts, default=1)
+    """Threads that NumPy's BLAS may use, which environment variables and thread limits govern, ours apart."""
+    with _ONE_BLAS_THREAD.lock:
+        return _ONE_BLAS_THREAD.n_threads if _ONE_BLAS_THREAD.n_users else _current_blas_threads()
 
 
 @contextmanager
@@ -114,10 +172,13 @@ def one_blas_thread() -> Iterator[None]:
     """BLAS stays on one thread while row blocks run on several: measured faster than the reverse.
 
     Products of other steps stay on one as well: BLAS threads that have worked go on spinning for tens of milliseconds,
-    beside the threads of what comes next.
+    beside the threads of what comes next. Threads may enter and leave in any order.
     """
-    with _threadpools().limit(limits=1, user_api="blas"):
+    _ONE_BLAS_THREAD.enter()
+    try:
         yield
+    finally:
+        _ONE_BLAS_THREAD.leave()
 
 
 def for_blocks(

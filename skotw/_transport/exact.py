@@ -12,7 +12,7 @@ numbers to the bit, so that w sums to the right total whatever the cancellation 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
-from skotw._transport.blocks import Block, Compute, Partition, for_blocks, sum_blocks
+from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
 TILE_COLUMNS = 128  # wider tiles gain next to nothing
@@ -31,27 +32,57 @@ TILE_BYTES = 80 * 2**20  # unless an entry is dear: fresh memory takes time, too
 CHEAP, DEAR = 32, 128  # work of an entry: up to the one it is evaluated twice, above the other it is dear
 
 
+class _RowWeights:
+    """p_i up to a factor, in the library of the features.
+
+    Attributes
+    ----------
+    weights, logarithm, ones : arrays of shape (N,)
+        p_i / max p, its base-2 logarithm, and 1.
+    least : float
+        Smallest of the weights.
+    top : float
+        log of max p.
+    """
+
+    def __init__(self, log_p: NDArray[np.float64], reference: Any) -> None:
+        self.top = float(log_p.max())
+        relative = log_p - self.top
+        self.least = float(np.exp(relative.min()))
+        self.weights = like(np.exp(relative), reference)
+        self.logarithm = like(relative * LOG2E, reference)
+        self.ones = like(np.ones(len(log_p)), reference)
+
+
 @dataclass(eq=False)
 class _Tile:
-    """The kernel on some columns, and its sums S_gj = sum over the rows of group g of a_i E_ij.
+    """The kernel on some columns, and its sums over rows: S_kj over those to which row k of a table applies.
 
-    ``E_ij = 2^(L_ij - shift_gj)`` with or without the row weight; ``storage`` holds E between the two uses.
+    ``E_ij = 2^L_ij``, and S_kj sums ``p_i E_ij``. Where that leaves the floating range, p_i and a factor of the column
+    join the exponent: ``E_ij = p_i 2^(L_ij - shift_kj)``. ``storage`` holds E between its two uses.
     """
 
     kernel: Kernel
     columns: slice
-    a: Any | None  # row weights, where they are not all one
+    rows: _RowWeights
+    blocks: Partition
+    layout: Layout
+    compute: Compute
     storage: Any | None
     reference: Any
-    shift: NDArray[np.float64] | None = None  # (G, m)
-    sums: NDArray[np.float64] | None = None
+    shift: NDArray[np.float64] | None = None  # of the shape of the table
+    _shift: Any | None = None  # the same in the features' library
 
     @property
     def width(self) -> int:
         return int(self.columns.stop - self.columns.start)
 
+    @cached_property
+    def functions(self) -> Any:
+        return functions(self.reference)
+
     def evaluate(self, block: Block, work: dict[str, Any], fresh: bool) -> Any:
-        """a_i E_ij on the block; stored ones are fetched unless ``fresh``."""
+        """E on the block; a stored one is fetched unless ``fresh``."""
         out = None
         if self.storage is not None:
             part = self.storage[block.start * self.width : block.stop * self.width]
@@ -60,74 +91,67 @@ class _Tile:
                 return out
         L = self.kernel.block(block, self.columns, work, out)
         if self.shift is not None:
-            L -= like(self.shift[block.group], self.reference)[None, :]
+            for run in self.layout.runs(block, self.columns):
+                L[run.rows] -= run.of(self._shift)[None, :]
+            L += self.rows.logarithm[block.rows][:, None]
         return self.functions.exp2(L, out=L)
 
-    @cached_property
-    def functions(self) -> Any:
-        return functions(self.reference)
+    def sums(self) -> NDArray[np.float64]:
+        matmul = self.functions.matmul
+        weights = self.rows.weights if self.shift is None else self.rows.ones
 
-    def column_sums(self, partition: Partition, compute: Compute) -> NDArray[np.float64]:
-        xp, matmul = namespace(self.reference), self.functions.matmul
-        ones = like(np.ones(max(block.n_rows for block in partition.blocks)), self.reference)
+        def block_sums(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
+            E, row = self.evaluate(block, work, fresh=True), weights[block.rows]
+            runs = self.layout.runs(block, self.columns)
+            return [(run, to_numpy(matmul(row[run.rows], E[run.rows]))) for run in runs]
 
-        def block_sums(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-            row = ones[: block.n_rows] if self.a is None else self.a[block.rows]
-            return to_numpy(matmul(row, self.evaluate(block, work, fresh=True)))
-
-        sums = np.zeros((partition.n_groups, self.width))
         with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone with a shift
-            return sum_blocks(block_sums, partition, compute, xp, sums)
+            return self._collect(block_sums, 0.0, np.add)
 
-    def column_maxima(self, partition: Partition, compute: Compute) -> NDArray[np.float64]:
+    def maxima(self) -> NDArray[np.float64]:
+        """Largest log2 of p_i 2^L_ij."""
         xp = namespace(self.reference)
 
-        def block_maxima(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-            return to_numpy(xp.max(self.kernel.block(block, self.columns, work), axis=0))
+        def block_maxima(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
+            L = self.kernel.block(block, self.columns, work)
+            L += self.rows.logarithm[block.rows][:, None]
+            runs = self.layout.runs(block, self.columns)
+            return [(run, to_numpy(xp.max(L[run.rows], axis=0))) for run in runs]
 
-        maxima = np.full((partition.n_groups, self.width), -np.inf)
-        sum_blocks(block_maxima, partition, compute, xp, maxima, combine=np.maximum)
-        return np.where(np.isfinite(maxima), maxima, 0.0)
+        return self._collect(block_maxima, -np.inf, np.maximum)
 
-    def normalise(self, partition: Partition, compute: Compute) -> None:
-        """The sums; with a shift by the column's maximum in each group only where a bare 2^L fails."""
-        self.sums = self.column_sums(partition, compute)
+    def _collect(
+        self,
+        function: Callable[[Block, dict[str, Any]], list[tuple[Run, Any]]],
+        start: float,
+        combine: Callable[..., Any],
+    ) -> NDArray[np.float64]:
+        """Combine what the function gives for each run, in a table."""
+        table = np.full((self.layout.size, self.width), start)
+
+        def put(block: Block, values: list[tuple[Run, Any]]) -> None:
+            for run, value in values:
+                run.put(value, table, combine)
+
+        for_blocks(function, self.blocks, self.compute, namespace(self.reference), put)
+        return table
+
+    def lossless(self, totals: NDArray[np.float64], sums: NDArray[np.float64]) -> bool:
+        """Whether bare sums, and totals of them, lie where nothing that counts has under- or overflowed."""
         info = np.finfo(dtype_of(self.reference))
         low, high = float(info.tiny) * 1e13, float(info.max) * 1e-8
-        present = np.zeros(partition.n_groups, dtype=bool)
-        present[[block.group for block in partition.blocks]] = True
-        if not np.all((self.sums[present] > low) & (self.sums[present] < high)):
-            self.shift = self.column_maxima(partition, compute)
-            self.sums = self.column_sums(partition, compute)
+        return bool(self.rows.least > low and np.all(totals > low) and np.all(sums < high))
+
+    def set_shift(self, shift: NDArray[np.float64]) -> None:
+        """Take the shift as the features' dtype has it, so that sums and their logarithms know the same one."""
+        self._shift = like(np.where(np.isfinite(shift), shift, 0.0), self.reference)
+        self.shift = to_numpy(self._shift).astype(np.float64)
 
     @property
-    def log(self) -> NDArray[np.float64]:
-        """A_gj = log sum over the rows i of group g of a_i exp(-rate d_ij)."""
-        assert self.sums is not None
-        with np.errstate(divide="ignore"):
-            logs = np.log(self.sums) - self.kernel.constant / LOG2E
-        return logs if self.shift is None else logs + self.shift / LOG2E
-
-    def add_rows(
-        self,
-        weights: Any,
-        log_scale: NDArray[np.float64],
-        partition: Partition,
-        compute: Compute,
-    ) -> None:
-        """weights_i += sum_j E_ij exp(log_scale_gj), up to the row weight."""
-        log_scale = log_scale - self.kernel.constant / LOG2E
-        if self.shift is not None:
-            log_scale = log_scale + self.shift / LOG2E
-        assert self.sums is not None
-        scale = like(np.exp(np.where(self.sums > 0, log_scale, -np.inf)), self.reference)
-        matmul = self.functions.matmul
-
-        def block_rows(block: Block, work: dict[str, Any]) -> None:
-            E = self.evaluate(block, work, fresh=False)
-            weights[block.rows] += matmul(E, scale[block.group])
-
-        for_blocks(block_rows, partition, compute, namespace(self.reference))
+    def log_unit(self) -> NDArray[np.float64]:
+        """What turns log S into the logarithm of sums of p_i exp(-rate d_ij), of the shape of the table."""
+        shift = np.zeros((self.layout.size, self.width)) if self.shift is None else self.shift
+        return self.rows.top - self.kernel.constant / LOG2E + shift / LOG2E
 
 
 def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
@@ -143,29 +167,102 @@ def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
     return -(-n_columns // n_tiles)
 
 
-def _tiles(cost: Cost, a: NDArray[Any], rate: float, columns: slice, width: int) -> Iterator[_Tile]:
+def _tiles(
+    cost: Cost,
+    rows: _RowWeights,
+    rate: float,
+    columns: slice,
+    blocks: Partition,
+    layout: Layout,
+    compute: Compute,
+    width: int,
+) -> Iterator[_Tile]:
     """Tiles of the columns, whose kernels share one piece of memory; for ``width`` 0 one tile that holds none."""
     kernel = cost.kernel(rate)
-    weights = None if np.all(a == 1.0) else like(a, cost.reference)
-    n_columns = columns.stop - columns.start
     storage = empty((cost.shape[0] * width,), cost.reference) if width else None
-    width = width or n_columns
-    for start in range(columns.start, columns.stop, width):
-        tile = slice(start, min(start + width, columns.stop))
-        yield _Tile(kernel, tile, weights, storage, cost.reference)
+    step = width or columns.stop - columns.start
+    for start in range(columns.start, columns.stop, step):
+        tile = slice(start, min(start + step, columns.stop))
+        yield _Tile(kernel, tile, rows, blocks, layout, compute, storage, cost.reference)
 
 
 def log_normalisers(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
     """A_gj of :meth:`Problem.free_potentials`, (G, M): all that one chunk of a stream adds to the model."""
+    rows = _RowWeights(np.log(a), cost.reference)
+    layout = PerGroup(partition.n_groups)
     out = np.full((partition.n_groups, cost.shape[1]), -np.inf)
-    for blocks, columns in problem.components(partition):
-        for tile in _tiles(cost, a, problem.rate, columns, width=0):
-            tile.normalise(blocks, compute)
-            groups = sorted({block.group for block in blocks.blocks})
-            out[groups, tile.columns] = tile.log[groups]
+    for blocks, columns in problem.components(partition) if problem.hard else [(partition, problem.columns(0))]:
+        (tile,) = _tiles(cost, rows, problem.rate, columns, blocks, layout, compute, width=0)
+        groups = sorted({block.group for block in blocks.blocks})
+        sums = tile.sums()[groups]
+        if not tile.lossless(sums, sums):
+            tile.set_shift(tile.maxima())
+            sums = tile.sums()[groups]
+        with np.errstate(divide="ignore"):
+            out[groups, columns] = np.log(sums) + tile.log_unit[groups]
     return out
+
+
+class _Columns:
+    """The solution on the columns of one tile: each normalises by itself, labels included."""
+
+    def __init__(self, tile: _Tile, problem: Problem) -> None:
+        self.tile, self.problem = tile, problem
+        sums = tile.sums()
+        label = problem.label_cost / problem.eps
+        self.other = np.exp(-label)  # what the label cost leaves of a kernel between groups
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.total = sums[OWN] + self.other * sums[OTHER]
+        if not tile.lossless(self.total, sums):
+            maxima, label = tile.maxima(), label * LOG2E
+            own = np.maximum(maxima[OWN], maxima[OTHER] - label)
+            tile.set_shift(np.stack([np.maximum(maxima[OWN] + label, maxima[OTHER]), own]))
+            self.other = 1.0  # it is in the exponent
+            self.total = tile.sums().sum(axis=0)
+
+    @property
+    def potentials(self) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):
+            return np.asarray(-self.problem.eps * (np.log(self.total) + self.tile.log_unit[OWN]))
+
+    def add_rows(self, weights: Any) -> None:
+        """weights_i += sum_j T_ij."""
+        mass = np.exp(self.problem.log_mass[self.tile.columns])
+        own = np.divide(mass, self.total, out=np.zeros_like(mass), where=self.total > 0)
+        scale = like(np.stack([own * self.other, own]), weights)
+        matmul, rows = self.tile.functions.matmul, self.tile.rows
+
+        def block_rows(block: Block, work: dict[str, Any]) -> None:
+            E, out = self.tile.evaluate(block, work, fresh=False), weights[block.rows]
+            for run in self.tile.layout.runs(block, self.tile.columns):
+                value = matmul(E[run.rows], run.of(scale))
+                out[run.rows] += value if self.tile.shift is not None else value * rows.weights[block.rows][run.rows]
+
+        for_blocks(block_rows, self.tile.blocks, self.tile.compute, namespace(weights))
+
+
+def _solved(
+    cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, tiled: bool
+) -> Iterator[_Columns]:
+    """The columns in tiles."""
+    rows = _RowWeights(np.log(a) + problem.log_ratio[partition.codes], cost.reference)
+    layout = problem.layout(partition)
+    for blocks, columns in problem.components(partition):
+        width = tile_width(cost, columns.stop - columns.start, compute) if tiled else 0
+        for tile in _tiles(cost, rows, problem.rate, columns, blocks, layout, compute, width):
+            yield _Columns(tile, problem)
+
+
+def free_potentials(
+    cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
+) -> NDArray[np.float64]:
+    """g of (2), without the weights; parameters as in :func:`solve`."""
+    potentials = np.full(cost.shape[1], np.inf)
+    for part in _solved(cost, a, problem, partition, compute, tiled=False):
+        potentials[part.tile.columns] = part.potentials
+    return potentials
 
 
 def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute) -> TransportResult:
@@ -184,22 +281,10 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     -------
     TransportResult
     """
-    M = cost.shape[1]
     weights = like(np.zeros(cost.shape[0]), cost.reference)
-    potentials = np.full(M, np.inf)
-    normalisers = np.full((partition.n_groups, M), -np.inf)
-    for blocks, columns in problem.components(partition):
-        groups = sorted({block.group for block in blocks.blocks})
-        width = tile_width(cost, columns.stop - columns.start, compute)
-        for tile in _tiles(cost, a, problem.rate, columns, width):
-            tile.normalise(blocks, compute)
-            part = problem.of_columns(tile.columns)
-            normalisers[groups, tile.columns] = tile.log[groups]
-            g = part.free_potentials(normalisers[:, tile.columns])
-            potentials[tile.columns] = g
-            log_scale = part.column_bias(g) + problem.log_ratio[:, None]
-            tile.add_rows(weights, log_scale, blocks, compute)
-    if not np.all(a == 1.0):
-        weights = weights * like(a, cost.reference)
+    potentials = np.full(cost.shape[1], np.inf)
+    for part in _solved(cost, a, problem, partition, compute, tiled=True):
+        potentials[part.tile.columns] = part.potentials
+        part.add_rows(weights)
     objective = float(np.exp(problem.log_mass) @ potentials)
-    return TransportResult(weights, potentials, normalisers, 1, True, objective)
+    return TransportResult(weights, potentials, 1, True, objective)

@@ -31,7 +31,6 @@ def own_class_votes(
     a: NDArray[Any],
     problems: Sequence[Problem],
     vote_rate: float,
-    column_group: NDArray[np.intp],
     partition: Partition,
     compute: Compute,
     total: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
@@ -48,8 +47,6 @@ def own_class_votes(
         The same one for several eps, whose rates double from each to the next.
     vote_rate : float
         Decay of the kernel V.
-    column_group : ndarray of shape (M,)
-        Group of each column.
     partition, compute
         See the classes.
     total : callable
@@ -63,7 +60,7 @@ def own_class_votes(
     """
     xp, fn = namespace(cost.reference), functions(cost.reference)
     n_groups, n_columns, n_eps = partition.n_groups, cost.shape[1], len(problems)
-    rate = problems[0].rate
+    rate, column_group = problems[0].rate, problems[0].column_group
     kernel = cost.kernel(rate)
     row_weights = like(a, cost.reference)
     ones = like(np.ones(min(partition.block_rows, partition.n_rows)), cost.reference)
@@ -84,7 +81,8 @@ def own_class_votes(
         scale = np.empty_like(sums)  # T_iq = a_i E_iq scale_gq
         for r, problem in enumerate(problems):
             potentials = problem.free_potentials(np.log(sums[:, r]) - constants[r])
-            log_scale = problem.column_bias(potentials) + problem.log_ratio[:, None] - constants[r]
+            log_scale = problem.log_mass + (potentials - problem.label_costs()) / problem.eps
+            log_scale += problem.log_ratio[:, None] - constants[r]
             scale[:, r] = np.exp(np.where(sums[:, r] > 0, log_scale, -np.inf))
         scales = like(scale, cost.reference)
 

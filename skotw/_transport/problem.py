@@ -2,14 +2,15 @@
 
     min over T >= 0, T^T 1 = b of  <T, C> + eps KL(T | p x b) + rho KL(T 1 | p),      w = T 1        (1)
 
-with ``C_ij = eps * rate * d_ij + label_cost[group_i, j]`` and ``p_i = a_i * ratio[group_i]``: everything that
-depends on labels alone is a (groups, M) table.
+with ``p_i = a_i * ratio[group_i]`` and ``C_ij = eps * rate * d_ij``, plus the label cost unless row and column are of
+one group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from skotw._transport.blocks import Partition
+from skotw._transport.group_tables import OwnAndOther
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,11 @@ class Problem:
         log b_j.
     log_ratio : ndarray of shape (G,)
         log of p_i / a_i for the rows of a group; -inf for a group without rows.
-    label_cost : ndarray of shape (G, M)
-        Label cost; infinite where no mass may move.
-    columns : tuple of G slices, optional
-        Hard mode: the consecutive columns of finite label cost of each group, disjoint. (1) then falls into
-        an independent problem per group. None: one problem.
+    column_group : ndarray of shape (M,)
+        Group of each column, sorted.
+    label_cost : float
+        Cost between a row and a column of different groups. Infinite, hard mode, it lets no mass move between groups:
+        (1) falls into an independent problem per group.
     """
 
     eps: float
@@ -47,36 +49,51 @@ class Problem:
     rate: float
     log_mass: NDArray[np.float64]
     log_ratio: NDArray[np.float64]
-    label_cost: NDArray[np.float64]
-    columns: tuple[slice, ...] | None = None
+    column_group: NDArray[np.intp]
+    label_cost: float
 
     @property
     def damping(self) -> float:
         """rho / (rho + eps): how much of the density ratio the prior takes back."""
         return self.rho / (self.rho + self.eps)
 
-    def group_columns(self, group: int) -> slice:
-        """Columns that rows of the group may reach."""
-        return slice(0, len(self.log_mass)) if self.columns is None else self.columns[group]
+    @property
+    def hard(self) -> bool:
+        return bool(np.isinf(self.label_cost))
+
+    @cached_property
+    def column_edges(self) -> list[int]:
+        """Columns ``edges[g]`` to ``edges[g + 1]`` are those of group g."""
+        edges: list[int] = np.searchsorted(self.column_group, np.arange(len(self.log_ratio) + 1)).tolist()
+        return edges
+
+    def layout(self, partition: Partition) -> OwnAndOther:
+        """How tables of what follows from labels apply to the rows."""
+        return OwnAndOther(partition.edges, self.column_edges)
+
+    def columns(self, group: int) -> slice:
+        """Columns that the rows of a block of this group may reach, in the partition of :meth:`blocks`."""
+        return slice(*self.column_edges[group : group + 2]) if self.hard else slice(0, len(self.log_mass))
+
+    def blocks(self, partition: Partition) -> Partition:
+        """Blocks whose rows may all reach the same columns."""
+        return partition if self.hard else partition.merged()
 
     def components(self, partition: Partition) -> Iterator[tuple[Partition, slice]]:
         """The independent problems: their row blocks and their columns."""
-        if self.columns is None:
-            yield partition, slice(0, len(self.log_mass))
-        else:
-            for group, columns in enumerate(self.columns):
-                blocks = partition.only(group)
-                if blocks.blocks and columns.stop > columns.start:
-                    yield blocks, columns
+        if not self.hard:
+            yield partition.merged(), self.columns(0)
+            return
+        for group in range(partition.n_groups):
+            rows, columns = partition.only(group), self.columns(group)
+            if rows.blocks and columns.stop > columns.start:
+                yield rows, columns
 
-    def of_columns(self, columns: slice) -> Problem:
-        """The same problem on some columns; they are independent where rho = 0."""
-        mass, cost = self.log_mass[columns], self.label_cost[:, columns]
-        return replace(self, log_mass=mass, label_cost=cost, columns=None)
-
-    def column_bias(self, potentials: NDArray[np.float64]) -> NDArray[np.float64]:
-        """log b_j + (g_j - label_cost_gj) / eps of shape (G, M): what a row of group g adds to -d rate."""
-        return self.log_mass + (potentials - self.label_cost) / self.eps
+    def label_costs(self) -> NDArray[np.float64]:
+        """Label cost between each group and each column, (G, M): only for what is kept by group."""
+        costs = np.full((len(self.log_ratio), len(self.log_mass)), self.label_cost)
+        costs[self.column_group, np.arange(len(self.log_mass))] = 0.0
+        return costs
 
     def free_potentials(self, log_normalisers: NDArray[np.float64]) -> NDArray[np.float64]:
         """g_j = -eps logsumexp_i(log p_i - C_ij / eps), from the sums over the rows of each group.
@@ -86,7 +103,7 @@ class Problem:
         log_normalisers : ndarray of shape (G, M)
             A_gj = log sum over the rows i of group g of a_i exp(-rate d_ij).
         """
-        terms = self.log_ratio[:, None] + log_normalisers - self.label_cost / self.eps
+        terms = self.log_ratio[:, None] + log_normalisers - self.label_costs() / self.eps
         return -self.eps * np.asarray(logsumexp(terms, axis=0), dtype=np.float64)
 
 
@@ -100,8 +117,6 @@ class TransportResult:
         w, in the library, dtype and device of the features, or float64 where the solver says so.
     potentials : ndarray of shape (M,)
         g, in units of the cost.
-    log_normalisers : ndarray of shape (G, M) or None
-        A_gj of :meth:`Problem.free_potentials`, where the solver has them.
     n_iter : int
         Passes of a closed form, or iterations.
     converged : bool
@@ -112,7 +127,6 @@ class TransportResult:
 
     weights: Any
     potentials: NDArray[np.float64]
-    log_normalisers: NDArray[np.float64] | None
     n_iter: int
     converged: bool
     objective: float

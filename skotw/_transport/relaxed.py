@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import exact
-from skotw._transport.arrays import dtype_of, empty, like, namespace, to_numpy
+from skotw._transport.arrays import dtype_of, empty, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.problem import Problem, TransportResult
 
 MAX_ITER = 10_000
+NOTICEABLE = 1e-5  # error of a base-2 logarithm
 
 
 class _Rows:
@@ -36,28 +37,38 @@ class _Rows:
         self.n_stored = n_stored  # the rows whose cost is held between evaluations
         self.storage = empty((n_stored, self.n_columns), cost.reference) if n_stored else None
         self.filled: set[int] = set()
-        self.partition = partition
+        self.layout = problem.layout(partition)
+        self.blocks = problem.blocks(partition)
 
     def set_potentials(self, potentials: NDArray[np.float64]) -> None:
-        bias = self.problem.column_bias(potentials) * LOG2E + self.kernel.constant * -1.0
-        self.biases = [
-            like(bias[group, self.problem.group_columns(group)], self.reference) for group in range(len(bias))
-        ]
+        """Take what a column adds to L: on rows of its own group, and on others."""
+        problem = self.problem
+        own = (problem.log_mass + potentials / problem.eps) * LOG2E - self.kernel.constant
+        label = 0.0 if problem.hard else problem.label_cost / problem.eps * LOG2E
+        bias = np.stack([own - label, own])
+        self.bias = like(bias, self.reference)
+        # what the dtype of the rows drops matters once costs are many times eps, of which most cancels
+        rest = bias - to_numpy(self.bias)
+        self.rest = like(rest, self.reference) if np.abs(rest).max() > NOTICEABLE else None
 
     def logsumexp(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """E = 2^(L + bias - m) on the group's columns, its row maxima m and the rows' base-2 logsumexp."""
-        columns = self.problem.group_columns(block.group)
-        bias = self.biases[block.group]
+        """E = 2^(L + bias - m) on the columns in reach, its row maxima m and the rows' base-2 logsumexp."""
+        columns = self.problem.columns(block.group)
         xp = namespace(self.reference)
         if self.storage is None or block.stop > self.n_stored:
             L = self.kernel.block(block, columns, work)
-            L += bias[None, :]
         else:
             stored = self.storage[block.rows, columns]
             if block.start not in self.filled:
                 stored[...] = self.kernel.block(block, columns, work)
                 self.filled.add(block.start)
-            L = stored + bias[None, :]
+            L = scratch(work, "biased", tuple(stored.shape), self.reference)
+            L[...] = stored
+        for run in self.layout.runs(block, columns):
+            part = L[run.rows]
+            part += run.of(self.bias[:, columns])[None, :]
+            if self.rest is not None:
+                part += run.of(self.rest[:, columns])[None, :]
         peak = xp.max(L, axis=1)
         peak = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
         L -= peak[:, None]
@@ -86,7 +97,7 @@ def log_density(
         out[block.rows] = to_numpy(rows.logsumexp(block, work)[2])
 
     with np.errstate(divide="ignore"):
-        for_blocks(block_density, partition, compute, namespace(cost.reference))
+        for_blocks(block_density, rows.blocks, compute, namespace(cost.reference))
     return out * ((1.0 - problem.damping) / LOG2E)
 
 
@@ -107,9 +118,9 @@ def plan(
         E, peak, log2_ratio = rows.logsumexp(block, work)
         peak, log2_ratio = (to_numpy(x).astype(np.float64) for x in (peak, log2_ratio))
         scale = np.exp2(peak - problem.damping * log2_ratio + log_p[block.rows] * LOG2E)
-        out[block.rows, problem.group_columns(block.group)] = to_numpy(E) * scale[:, None]
+        out[block.rows, problem.columns(block.group)] = to_numpy(E) * scale[:, None]
 
-    for_blocks(block_plan, partition, compute, namespace(cost.reference))
+    for_blocks(block_plan, rows.blocks, compute, namespace(cost.reference))
     return out
 
 
@@ -125,16 +136,13 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     # In hard mode each group is a problem of its own, with its own translation; else all are one.
     component = np.zeros_like(groups)
     owner = np.zeros(cost.shape[1], dtype=np.intp)
-    if problem.columns is not None:
-        component = groups
-        for group, columns in enumerate(problem.columns):
-            owner[columns] = group
+    if problem.hard:
+        component, owner = groups, problem.column_group
     b = np.exp(problem.log_mass)
     mass = np.bincount(owner, weights=b, minlength=partition.n_groups).astype(np.float64)
     totals = _Totals(component, p, mass)
 
-    normalisers = exact.log_normalisers(cost, a, problem, partition, compute)
-    potentials = problem.free_potentials(normalisers)
+    potentials = exact.free_potentials(cost, a, problem, partition, compute)
     bytes_per_row = cost.shape[1] * dtype_of(cost.reference).itemsize
     n_stored = int(min(cost.shape[0], compute.cache_bytes // bytes_per_row))
     rows = _Rows(cost, problem, partition, n_stored)
@@ -144,7 +152,7 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     while not converged and n_iter < MAX_ITER:
         n_iter += 1
         rows.set_potentials(potentials)
-        log_columns, log_ratio = _iteration(rows, log_p, partition, compute)
+        log_columns, log_ratio = _iteration(rows, log_p, compute)
         shift = totals.log_excess(remainder * log_ratio) * (problem.rho / problem.eps)
         step = -(log_columns - problem.log_mass + shift[owner])
         potentials = potentials + problem.eps * step
@@ -155,7 +163,7 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     weights = p * np.exp(density - rest[component])
     potentials = potentials - (problem.rho + problem.eps) * rest[owner]
     objective = float(b @ potentials)
-    return TransportResult(weights, potentials, None, n_iter, converged, objective)
+    return TransportResult(weights, potentials, n_iter, converged, objective)
 
 
 class _Totals:
@@ -174,12 +182,12 @@ class _Totals:
 
 
 def _iteration(
-    rows: _Rows, log_p: NDArray[np.float64], partition: Partition, compute: Compute
+    rows: _Rows, log_p: NDArray[np.float64], compute: Compute
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """log of the column sums of T under the current g and the f that (3) derives from it; log(w / p)."""
     xp = namespace(rows.reference)
     damping = rows.problem.damping
-    log_ratio = np.empty(partition.n_rows)
+    log_ratio = np.empty(len(log_p))
 
     def block_step(block: Block, work: dict[str, Any]) -> tuple[NDArray[np.float64], float]:
         E, peak, ratio = rows.logsumexp(block, work)
@@ -189,9 +197,7 @@ def _iteration(
         log2_row = log_p[block.rows] * LOG2E - damping * ratio + peak
         top = float(log2_row.max())
         sums = np.zeros(rows.n_columns)
-        sums[rows.problem.group_columns(block.group)] = to_numpy(
-            xp.matmul(like(np.exp2(log2_row - top), rows.reference), E)
-        )
+        sums[rows.problem.columns(block.group)] = to_numpy(xp.matmul(like(np.exp2(log2_row - top), rows.reference), E))
         return sums, top
 
     log2_columns = np.full(rows.n_columns, -np.inf)
@@ -201,5 +207,5 @@ def _iteration(
         with np.errstate(divide="ignore"):
             np.logaddexp2(log2_columns, np.log2(sums) + top, out=log2_columns)
 
-    for_blocks(block_step, partition, compute, xp, add)
+    for_blocks(block_step, rows.blocks, compute, xp, add)
     return log2_columns / LOG2E, log_ratio

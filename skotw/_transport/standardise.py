@@ -20,7 +20,8 @@ class Standardise:
     Attributes
     ----------
     mean, scale : ndarray of shape (n_features,)
-        A constant column, as of a dead unit, keeps its scale, by ``StandardScaler``'s own bound on rounding.
+        A constant column, as of a dead unit, keeps its scale, by ``StandardScaler``'s own bound on rounding. The bound
+        grows with the number of rows, not with their weights, whose unit has no meaning here.
     """
 
     mean: NDArray[np.float64]
@@ -53,14 +54,14 @@ class Standardise:
                 return to_numpy(matmul(weights[block.rows], rows))
 
             sums = sum_blocks(block_sum, partition, compute, xp, np.zeros((1, int(X.shape[1]))))
-            return total(sums[0]) / mass
+            return np.asarray(total(sums[0]) / mass)
 
-        mass = float(total(np.asarray(a.sum(), dtype=np.float64)))
+        mass, n_rows = total(np.array([a.sum(dtype=np.float64), len(a)])).tolist()
         with np.errstate(over="ignore", invalid="ignore"):  # whoever checks the outcome finds it
             mean = mean_of_rows()
             variance = mean_of_rows(mean)
             eps = np.finfo(np.float64).eps
-            constant = variance <= mass * eps * variance + (mass * mean * eps) ** 2
+            constant = variance <= n_rows * eps * variance + (n_rows * mean * eps) ** 2
             return cls(mean, np.where(constant, 1.0, np.sqrt(variance)))
 
     def transform(self, X: Any, compute: Compute) -> Any:

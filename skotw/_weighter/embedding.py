@@ -56,8 +56,11 @@ class ScaleEmbedding(BaseEstimator):
         self.categorical_ = [name for name, kind in kinds.items() if kind == "category"]
         # what scikit-learn is set to put out for the user is not for us
         if self.numeric_:
+            # of mean one, since its bound on rounding takes their sum for the number of rows
+            weight = None if sample_weight is None else sample_weight / sample_weight.mean()
             scaler = StandardScaler().set_output(transform="default")
-            self.scaler_ = scaler.fit(self._numbers(X), sample_weight=sample_weight)
+            with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
+                self.scaler_ = scaler.fit(self._numbers(X), sample_weight=weight)
         if self.categorical_:
             encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")
             self.encoder_ = encoder.fit(self._categories(X))

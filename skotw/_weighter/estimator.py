@@ -17,7 +17,7 @@ from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
 from .labels import TARGET_TYPES
 from .model import Stream, differences, effective_sizes, settle, solve
-from .settings import Settings
+from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_far, warn_repeated
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
@@ -43,22 +43,6 @@ class _NotOfChunks:
         if getattr(weighter, "_stream", None) is not None:
             message += ". partial_fit weighs no rows: call weigh(X, y) for the weights of any of them."
         raise AttributeError(message)
-
-
-def can_stream(weighter):
-    """Raise where a parameter needs all rows at once, so that there is no ``partial_fit``."""
-    settings = {
-        "reg_prior": weighter.reg_prior == 0,
-        "max_weight": weighter.max_weight is None,
-        "solver": weighter.solver == "exact",
-    }
-    for name, streams in settings.items():
-        if not streams:
-            raise AttributeError(
-                f"{name}={getattr(weighter, name)!r} needs all rows at once: use fit, or leave {name} at its default "
-                "for partial_fit."
-            )
-    return True
 
 
 class OTSampleWeighter(BaseEstimator):
@@ -107,11 +91,13 @@ class OTSampleWeighter(BaseEstimator):
         group) or a multilabel indicator. "auto" tells from y.
     n_prototypes : int or None, default=None
         Transport to this many prototypes per class instead of the meta samples themselves; 1 is the paper's mean of
-        the class. Without a meta set the prototypes, one per class unless set, come from the training rows.
+        the class. Without a meta set the prototypes come from the training rows: one per class, of which a warning
+        tells unless it is set.
     embedding : "scale", None or transformer, default="scale"
         Where distances are measured. "scale" standardises the columns of arrays, leaves sparse matrices as they are,
         and imputes, scales and one-hot encodes the columns of data frames. None takes X as it is. A transformer is
-        cloned and fitted on the training rows.
+        cloned and fitted on the training rows, and one that is fitted is used as it is within
+        :class:`sklearn.frozen.FrozenEstimator`.
     cost_scale : float or None, default=None
         Unit of the feature cost; None is its mean under the prior and the meta masses, so that ``reg`` has no unit.
     max_weight : float or None, default=None
@@ -119,20 +105,20 @@ class OTSampleWeighter(BaseEstimator):
         there are no classes). The excess goes to the other samples of the class, so that class masses stay.
     solver : {"exact", "gradient"}, default="exact"
         "exact" is the closed form (an alternating scheme if ``reg_prior > 0``). "gradient" is the paper's route: a
-        softmax-parametrised weight vector learned by gradient steps through Sinkhorn, for comparison; it holds the
-        matrix of costs.
+        softmax-parametrised weight vector learned by gradient steps, each through one more sweep of POT's Sinkhorn,
+        for comparison; it holds the matrix of costs.
     n_jobs : int or None, default=None
         Threads over blocks of rows. None means as many as BLAS may use, -1 all processors.
     random_state : int, RandomState instance or None, default=None
         Seeds the unset random states of a clone of ``embedding``. Nothing else is random.
     verbose : int, default=0
-        1 prints one line per solve.
+        1 prints one line per solve, and the progress of ``solver="gradient"``.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        The weights, with the sum of the given ``sample_weight`` (mean 1 without). After ``partial_fit`` those of the
-        last chunk's rows under what has been learned so far, on the scale of all rows.
+        The weights, with the sum of the given ``sample_weight`` (mean 1 without). Absent after ``partial_fit``, which
+        weighs no rows.
     potentials_ : ndarray of shape (n_columns,)
         Dual potentials g of the meta samples (or prototypes), sorted by class, in units of the cost.
     cost_scale_ : float
@@ -148,7 +134,7 @@ class OTSampleWeighter(BaseEstimator):
     class_mass_ : ndarray of shape (n_classes,)
         Mass of each class among the meta samples, sum 1.
     effective_sample_size_ : float
-        Kish's effective size of ``sample_weight_``.
+        Kish's effective size of ``sample_weight_``, and absent like it.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int
@@ -368,9 +354,16 @@ class OTSampleWeighter(BaseEstimator):
     ):
         """Learn from one chunk of a stream; the meta set comes with the first chunk.
 
-        The embedding, ``cost_scale`` and ``reg="auto"`` are settled by the first chunk. Where they are given, chunks
-        in any order and of any size leave the same model as :meth:`fit` on all rows: only one number per class and
-        meta sample is carried from chunk to chunk.
+        Only one number per class and meta sample is carried from chunk to chunk, so that chunks in any order and of any
+        size leave the same model as :meth:`fit` on all rows, up to what the first of them settles: the embedding,
+        ``cost_scale`` and ``reg="auto"`` where they are not given, the variances of "seuclidean" and "mahalanobis", and
+        the unit of the label cost of a continuous target. Chunks that are sorted must not do that, and neither must
+        each of several weighters that are to be merged: settle these on a random sample, as the example does. Later
+        chunks that lie elsewhere than the first are warned of, once. Parameters stay from the first chunk on; only
+        ``verbose`` and ``n_jobs`` may change, the latter for the next fit.
+
+        No rows are weighed: there is no ``sample_weight_``, and :meth:`weigh` gives the weights of any rows under what
+        has been learned so far.
 
         Parameters
         ----------
@@ -390,14 +383,45 @@ class OTSampleWeighter(BaseEstimator):
         Returns
         -------
         self : OTSampleWeighter
-            Weighter updated by the chunk. Use :meth:`weigh` for the final weights of earlier rows.
+            Weighter updated by the chunk; an empty one changes nothing.
 
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if a later chunk brings another meta set.
+            As in :meth:`fit`; also if a later chunk brings another meta set, or parameters have changed. The chunk is
+            not learned then, and the stream may go on.
         AttributeError
             If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
+
+        See Also
+        --------
+        merge : Adds what another weighter has learned.
+
+        Examples
+        --------
+        What the rows settle comes from a random sample, and two machines learn the chunks of a half each:
+
+        >>> import numpy as np
+        >>> from sklearn.datasets import make_classification
+        >>> from sklearn.frozen import FrozenEstimator
+        >>> from skotw import OTSampleWeighter
+        >>> X, y = make_classification(430, random_state=0)
+        >>> X, y, X_meta, y_meta = X[:400], y[:400], X[400:], y[400:]
+        >>> sample = np.random.default_rng(0).choice(400, 100, replace=False)
+        >>> s = OTSampleWeighter().fit(X[sample], y[sample], X_meta, y_meta)
+        >>> params = {"embedding": FrozenEstimator(s.embedding_), "cost_scale": s.cost_scale_, "reg": s.reg_}
+        >>> halves = []
+        >>> for rows in np.array_split(np.argsort(X[:, 0]), 2):
+        ...     weighter = OTSampleWeighter(**params)
+        ...     first, second = np.array_split(rows, 2)
+        ...     weighter.partial_fit(X[first], y[first], X_meta, y_meta).partial_fit(X[second], y[second])
+        ...     halves.append(weighter)
+        OTSampleWeighter(...)
+        OTSampleWeighter(...)
+        >>> weighter = halves[0].merge(halves[1])
+        >>> whole = OTSampleWeighter(**params).fit(X, y, X_meta, y_meta)
+        >>> np.allclose(weighter.weigh(X, y), whole.sample_weight_)
+        True
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         settings, stream = Settings.of(self), getattr(self, "_stream", None)

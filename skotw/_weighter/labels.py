@@ -133,12 +133,6 @@ class Target:
         function = continuous if self.kind == "continuous" else columns
         return FunctionCost((len(values), len(self.meta_values)), function, reference)
 
-    def group_cost(self):
-        """0/1 label cost between groups and meta samples, (G, M); zero where it goes by pairs."""
-        if self.kind == "classes":
-            return (np.arange(self.n_groups)[:, None] != self.meta_codes[None, :]).astype(float)
-        return np.zeros((self.n_groups, len(self.meta_codes)))
-
 
 def target_kind(y, target_type, name="y"):
     """Kind of labels, "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""

@@ -17,8 +17,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skotw._transport import exact, gradient, relaxed
 from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, to_numpy
-from skotw._transport.blocks import Partition, for_blocks, one_blas_thread, rows_per_block
-from skotw._transport.cost import LOG2E, SumCost, constant_cost
+from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
+from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
@@ -31,7 +31,7 @@ from .compute import compute_of
 from .feature_cost import FeatureMetric
 from .label_reliability import LabelReliability, ReliabilityMeter
 from .labels import Target
-from .max_weight import cap_factor
+from .max_weight import Cap
 from .sets import Meta, SortedRows
 from .settings import Settings
 
@@ -131,18 +131,13 @@ class Basis:
     def problem(self, target, b, log_ratio, eps):
         """The transport to columns of that target and mass."""
         lam = float(self.settings.label_weight)
-        differ = target.group_cost()
-        columns = None
+        label_cost = lam if target.kind == "classes" else 0.0
         if self.settings.label_cost == "hard":
-            label_cost = np.where(differ > 0, np.inf, 0.0)
-            edges = np.searchsorted(target.meta_codes, np.arange(target.n_groups + 1))
-            columns = tuple(map(slice, edges[:-1].tolist(), edges[1:].tolist()))
-        else:
-            label_cost = lam * differ
+            label_cost = np.inf
         # label costs that go by pairs ride with the features, whose unit is then that of C
         rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
         rho = float(self.settings.reg_prior)
-        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
+        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, target.meta_codes, label_cost)
 
     def cost(self, ordered, columns):
         """Cost that goes by pairs of rows and columns."""
@@ -311,6 +306,7 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
     if information == 1.0:
         return CANDIDATES[0]
     asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
+    asked = asked[np.argsort(meta.target.meta_codes[asked], kind="stable")]
     columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
     active, b, log_ratio = basis.marginals(group_weight, columns)
     target, index = columns.target.take(active), asked[active]
@@ -323,7 +319,7 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
     problems = [basis.problem(target, b, log_ratio, eps) for eps in CANDIDATES]
     rate, codes = 1.0 / (basis.cost_scale * BANDWIDTH), target.meta_codes
     partition = basis.partition(ordered.counts, cost, tiled=False)
-    votes = own_class_votes(cost, a, problems, rate, codes, partition, basis.compute, reduction.sum)
+    votes = own_class_votes(cost, a, problems, rate, partition, basis.compute, reduction.sum)
     return choose_reg(votes, codes, information)
 
 
@@ -367,8 +363,8 @@ class Fitted:
     objective : float
     n_iter : int
     reliability : LabelReliability or None
-    cap : tuple of two ndarrays of shape (G,), or None
-        Largest weight and factor before the cap of each group, where ``max_weight`` asks for it.
+    cap : Cap or None
+        Where ``max_weight`` asks for it.
     """
 
     basis: Basis
@@ -377,7 +373,7 @@ class Fitted:
     objective: float
     n_iter: int
     reliability: LabelReliability | None
-    cap: tuple | None = None
+    cap: Cap | None = None
 
     @property
     def target(self):
@@ -406,20 +402,34 @@ class Fitted:
 
     def weigh_sorted(self, ordered):
         """The same of rows that the basis has sorted, in the order in which they came."""
-        basis, compute = self.basis, self.basis.compute
-        columns, problem = self._transport
-        cost = basis.cost(ordered, columns)
-        partition = basis.partition(ordered.counts, cost, tiled=False)
-        density = relaxed.log_density(cost, problem, self.potentials, partition, compute)
-        codes = partition.codes
-        log_weight = density + problem.log_ratio[codes] + np.log(ordered.weight * self.total)
-        if self.cap is not None:
-            limit, factor = self.cap
-            raised = log_weight + np.log(factor[codes])
-            log_weight = np.minimum(raised, np.log(limit[codes] * ordered.weight))
+        cost = self.basis.cost(ordered, self._transport[0])
+        partition = self.basis.partition(ordered.counts, cost, tiled=False)
+        log_ratio = self._log_ratio(cost, partition)
+        if self.cap is None:
+            log_weight = log_ratio + np.log(ordered.weight)
+        else:
+            log_weight = self.cap.log_weight(log_ratio, partition.codes, ordered.weight)
         # a density is unbounded far from the training rows; the largest float stands for more
         largest = np.log(np.finfo(dtype_of(ordered.reference)).max) - 1.0
         return ordered.back(np.exp(np.minimum(log_weight, largest)))
+
+    def capped(self, weights, ordered, cost):
+        """The same with the cap of ``max_weight``, and the sorted rows' weights under it, each group keeping its mass."""
+        n_groups, codes = len(ordered.counts), np.repeat(np.arange(len(ordered.counts)), ordered.counts)
+        free, limits = to_numpy(weights).astype(np.float64), np.finfo(dtype_of(weights))
+        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
+            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
+        else:
+            log_ratio = np.log(free / ordered.weight)
+        mass = np.bincount(codes, weights=free, minlength=n_groups)
+        cap = Cap.of(self.basis.settings.max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
+        return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
+
+    def _log_ratio(self, cost, partition):
+        """Log of weight over row weight, before the cap."""
+        problem = self._transport[1]
+        density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
+        return density + problem.log_ratio[partition.codes] + np.log(self.total)
 
     def plan(self, rows):
         """Rows of the plan, float64 ndarray of shape (n, active columns)."""
@@ -443,7 +453,7 @@ class Fitted:
         return _transport(self.basis, self.group_weight)
 
     def __getstate__(self):
-        # the problem has a table of all groups and columns, and is made anew in no time
+        # the problem is made anew in no time, and weighing leaves no trace
         return {name: value for name, value in vars(self).items() if name != "_transport"}
 
     def _check_groups(self, rows):
@@ -492,8 +502,7 @@ def solve(start):
     fitted = Fitted(basis, start.group_weight, result.potentials, result.objective, result.n_iter, start.reliability)
     weights = result.weights * fitted.total
     if basis.settings.max_weight is not None:
-        weights, cap = _capped(weights, ordered, basis.settings.max_weight)
-        fitted = replace(fitted, cap=cap)
+        fitted, weights = fitted.capped(weights, ordered, cost)
     return fitted, ordered.back(weights)
 
 
@@ -519,25 +528,8 @@ def _solve_gradient(basis, cost, a, problem, counts):
             "sklearn.set_config(working_memory=...)."
         )
     partition = basis.partition(counts, cost, tiled=False)
-    C = problem.label_cost[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, basis.compute)
-    p = a * np.exp(problem.log_ratio)[partition.codes]
-    return gradient.solve(C, p / p.sum(), np.exp(problem.log_mass), problem.eps, problem.rho)
-
-
-def _capped(weights, ordered, max_weight):
-    """Each group's weights capped, the excess going to its other rows; and the cap, as :class:`Fitted` keeps it."""
-    groups = len(ordered.counts)
-    limit, factor = np.ones(groups), np.ones(groups)
-    out = to_numpy(weights).astype(np.float64)
-    stops = np.cumsum(ordered.counts)
-    for group in np.flatnonzero(ordered.counts):
-        members = slice(stops[group] - ordered.counts[group], stops[group])
-        a = ordered.weight[members]
-        ratio = out[members] / a
-        limit[group] = max_weight * (out[members].sum() / a.sum())
-        factor[group] = cap_factor(ratio, a, limit[group])
-        out[members] = a * np.minimum(ratio * factor[group], limit[group])
-    return like(out, weights), (limit, factor)
+    report = _print_progress if basis.settings.verbose else lambda *progress: None
+    return gradient.solve(cost, a, problem, partition, basis.compute, report)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -665,14 +657,6 @@ def _warn_absent(target, group_weight):
         )
 
 
-def _dense(cost, rate, partition, compute):
-    """Rate * d_ij for all rows and columns."""
-    out = np.empty(cost.shape)
-    kernel = cost.kernel(rate)
-
-    def block_costs(block, work):
-        L = to_numpy(kernel.block(block, slice(0, cost.shape[1]), work)).astype(np.float64)
-        out[block.rows] = (kernel.constant - L) / LOG2E
-
-    for_blocks(block_costs, partition, compute, namespace(cost.reference))
-    return out
+def _print_progress(step, objective, change):
+    if step < 10 or step % 10 == 0:
+        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "can_stream"]
 
 # Parameters that do not change a number, and may change from chunk to chunk.
 _HARMLESS = ("n_jobs", "verbose")
@@ -54,6 +54,22 @@ class Settings:
         names = [name for name in {**before, **after} if name not in ("nested", *_HARMLESS)]
         missing = object()
         return [name for name in names if not _same(before.get(name, missing), after.get(name, missing))]
+
+
+def can_stream(settings):
+    """Raise AttributeError where a parameter needs all rows at once, so that there is no ``partial_fit``."""
+    streaming = {
+        "reg_prior": settings.reg_prior == 0,
+        "max_weight": settings.max_weight is None,
+        "solver": settings.solver == "exact",
+    }
+    for name, streams in streaming.items():
+        if not streams:
+            raise AttributeError(
+                f"{name}={getattr(settings, name)!r} needs all rows at once: use fit, or leave {name} at its default "
+                "for partial_fit."
+            )
+    return True
 
 
 def _same(a, b):

@@ -18,11 +18,11 @@ from skotw._transport.arrays import to_numpy
 from skotw._transport.standardise import Standardise
 from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import ScaleEmbedding, embed, fit_embedding
-from skotw._weighter.estimator import OTSampleWeighter, can_stream
+from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.feature_cost import GEMM_METRICS
 from skotw._weighter.input import Intake, check_chunk, check_sets
 from skotw._weighter.model import Reduction, Stream, settle, solve
-from skotw._weighter.settings import Settings
+from skotw._weighter.settings import Settings, can_stream
 
 __all__ = ["all_reduce", "fit_features", "weigh_features"]
 

@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import check_consistent_length
 from threadpoolctl import threadpool_limits
 
+from skotw._transport.blocks import one_blas_thread
 from skotw._validation import check_index, check_weights, encode_labels, to_numpy
 
 __all__ = ["class_prototypes", "group_prototypes"]
@@ -168,7 +169,7 @@ def _split_groups(Z, codes, n_groups, sample_weight, n_clusters):
     split = codes * n_clusters
     # Threads add up rows in the order in which they happen to finish. On data full of ties (one-hot
     # columns) that last bit decides which cluster a row falls in.
-    with threadpool_limits(limits=1):
+    with one_blas_thread(), threadpool_limits(limits=1, user_api="openmp"):
         for _, rows in _rows_by_group(codes, n_groups):
             rows = rows[sample_weight[rows] > 0]
             if rows.size:

@@ -101,7 +101,7 @@ def test_cached_weights_are_those_of_the_weighter_on_the_training_pass():
 
 
 def test_without_meta_set_prototypes_take_its_place():
-    weighter = OTSampleWeighter(reg=0.2)
+    weighter = OTSampleWeighter(reg=0.2, n_prototypes=1)
     net = make_net(meta=None, weighter=weighter, features="clean").fit(X, y)
     rows = net.train_indices_
     expected = weighter.fit_weights(features_of(net, X[rows]), y[rows])

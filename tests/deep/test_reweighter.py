@@ -208,3 +208,41 @@ def test_default_weighter(sets):
     X, y, X_meta, y_meta = tensors(sets)
     expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
     np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda X, y, X_meta, y_meta: (X / 0, y, X_meta, y_meta),
+        lambda X, y, X_meta, y_meta: (X, y + 7, X_meta, y_meta),
+        lambda X, y, X_meta, y_meta: (X, y, X_meta[:, :4], y_meta),
+    ],
+)
+def test_a_failed_refit_leaves_the_weights_of_the_last(sets, bad):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter())
+    with pytest.raises(ValueError, match=r"X|y"):
+        reweighter.refit(*bad(X, y, X_meta, y_meta))
+    with pytest.raises(NotFittedError, match="call refit first"):
+        reweighter.weigh(X, y)
+    weights = reweighter.refit(X, y, X_meta, y_meta)
+    before = pickle.dumps(reweighter)
+    with pytest.raises(ValueError, match=r"X|y"):
+        reweighter.refit(*bad(X + 1, y, X_meta, y_meta))
+    assert pickle.dumps(reweighter) == before
+    np.testing.assert_allclose(reweighter.weigh(X, y).numpy(), weights.numpy(), rtol=1e-5)
+    assert pickle.dumps(reweighter) == before
+
+
+@pytest.mark.parametrize("params", [{}, {"embedding": None, "metric": "euclidean"}, {"embedding": PCA(3)}])
+def test_fitted_weighter_is_the_public_one_and_weighs_arrays(sets, params):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter(random_state=0, **params))
+    weights = reweighter.refit(X, y, X_meta, y_meta)
+    assert type(reweighter.weighter_) is OTSampleWeighter
+    np.testing.assert_allclose(reweighter.weighter_.weigh(sets[0], sets[1]), weights.numpy(), rtol=2e-4)
+
+
+def test_verbose_names_the_public_class(sets, capsys):
+    OTReweighter(OTSampleWeighter(verbose=1)).refit(*tensors(sets))
+    assert capsys.readouterr().out.startswith("[OTSampleWeighter]")

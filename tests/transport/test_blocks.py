@@ -4,9 +4,11 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skotw._transport.arrays import namespace
-from skotw._transport.blocks import Compute, Partition, for_blocks, sum_blocks
+from skotw._transport.blocks import Compute, Partition, blas_threads, for_blocks, one_blas_thread, sum_blocks
+from skotw.meta import _prototypes, class_prototypes
 
 NUMPY = namespace(np.empty(0))
 
@@ -79,3 +81,78 @@ def test_floating_point_errors_are_treated_as_where_the_work_was_asked_for():
         for_blocks(overflow, partition, Compute(2), NUMPY)
     with np.errstate(over="ignore"):
         for_blocks(overflow, partition, Compute(2), NUMPY)  # a warning would be an error
+
+
+# ---- the limit on BLAS, which all threads of the process share
+
+
+@pytest.fixture
+def two_blas_threads():
+    before = blas_allows()
+    allow_blas(2)
+    if blas_allows() != 2:
+        pytest.skip("BLAS of one thread")
+    yield
+    allow_blas(before)
+
+
+def allow_blas(n_threads):
+    """Set it for good, in a thread that ends: threadpoolctl lets a living one keep others from it."""
+    thread = threading.Thread(target=threadpool_limits, kwargs={"limits": n_threads, "user_api": "blas"})
+    thread.start()
+    thread.join()
+
+
+def blas_allows():
+    return max(lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas")
+
+
+def test_overlapping_limits_of_two_threads_leave_blas_as_it_was(two_blas_threads):
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with one_blas_thread():
+            entered.set()
+            leave.wait(timeout=10)
+
+    thread = threading.Thread(target=other)
+    with one_blas_thread():
+        thread.start()
+        entered.wait(timeout=10)
+        assert blas_allows() == 1
+        assert blas_threads() == 2  # what a second fit may use
+    assert blas_allows() == 1  # the other is still at work
+    leave.set()
+    thread.join()
+    assert blas_allows() == blas_threads() == 2
+
+
+def test_an_error_takes_the_limit_back(two_blas_threads):
+    with pytest.raises(ZeroDivisionError), one_blas_thread(), one_blas_thread():
+        1 / 0  # noqa: B018
+    assert blas_allows() == 2
+
+
+def test_prototypes_of_two_threads_leave_blas_as_it_was(two_blas_threads, monkeypatch):
+    entered, leave = threading.Event(), threading.Event()
+    cluster = _prototypes._cluster
+
+    def summarise():
+        class_prototypes([[0.0], [1.0], [3.0]], [0, 0, 0], n_prototypes=2)
+
+    second = threading.Thread(target=summarise)
+
+    def meet(*args):
+        if threading.current_thread() is second:
+            entered.set()
+            leave.wait(timeout=10)
+        else:
+            second.start()
+            entered.wait(timeout=10)
+        return cluster(*args)
+
+    monkeypatch.setattr(_prototypes, "_cluster", meet)
+    summarise()
+    leave.set()
+    second.join()
+    assert blas_allows() == 2

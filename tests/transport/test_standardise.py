@@ -39,12 +39,23 @@ def test_standardised_as_by_scikit_learn(dtype, weighted, block_bytes):
     np.testing.assert_allclose(Z, theirs.transform(X), atol=1e-9 if dtype == np.float64 else 1e-5)
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1.0 / 300, 1e-10, 1e10, 1e30])
+def test_the_unit_of_the_weights_does_not_matter(factor):
+    X, weight = columns(np.float64)
+    X = np.c_[X, 1e8 + 1e-3 * np.arange(300)]  # varies little enough that a bound on rounding might hide it
+    ours, scaled = (Standardise.fit(X, w, Compute()) for w in (weight, weight * factor))
+    np.testing.assert_allclose(scaled.mean, ours.mean, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(scaled.scale, ours.scale, rtol=1e-12)
+    np.testing.assert_array_equal(scaled.scale[[3, 5]], 1.0)
+    assert scaled.scale[-1] < 0.1
+
+
 def test_standardised_in_parts_that_other_processes_have():
     X, weight = columns(np.float64)
     whole = Standardise.fit(X, weight, Compute())
     parts = [(X[:100], weight[:100]), (X[100:], weight[100:])]
     # each moment of this part plus that of the other, which a second process would send
-    mass = parts[1][1].sum()
+    mass = np.array([parts[1][1].sum(), len(parts[1][1])])
     sums = parts[1][1] @ parts[1][0]
     squares = parts[1][1] @ (parts[1][0] - whole.mean) ** 2
     others = iter([mass, sums, squares])

@@ -31,18 +31,18 @@ def test_range_is_the_documented_one():
     assert f'"auto", between {CANDIDATES.min():g} and {CANDIDATES.max():g}' in OTSampleWeighter.__doc__
 
 
-def problem(eps, label_cost, mass, log_ratio):
-    return Problem(eps, 0.0, 0.5 / eps, np.log(mass), log_ratio, label_cost, None)
+def problem(eps, label_cost, mass, log_ratio, columns):
+    return Problem(eps, 0.0, 0.5 / eps, np.log(mass), log_ratio, columns, label_cost)
 
 
 def votes_of(D, a, codes, columns, label_cost, log_ratio, rows_per_block=7, dtype=float, eps=EPS):
     """own_class_votes for dense costs D whose rows are sorted by group."""
     D = D.astype(dtype)
     mass = np.full(D.shape[1], 1.0 / D.shape[1])
-    problems = [problem(e, label_cost[:, columns], mass, log_ratio) for e in eps]
+    problems = [problem(e, label_cost.max(), mass, log_ratio, columns) for e in eps]
     cost = FunctionCost(D.shape, lambda i, j: D[i:j], np.empty(0, dtype))
     partition = Partition.of(np.bincount(codes), rows_per_block)
-    return own_class_votes(cost, a, problems, 4.0, columns, partition, Compute(2))
+    return own_class_votes(cost, a, problems, 4.0, partition, Compute(2))
 
 
 def example(rng, n=40, label_cost=0.5):
