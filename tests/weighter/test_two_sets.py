@@ -3,6 +3,7 @@
 import time
 import warnings
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._weighter.two_sets import warn_far, warn_repeated
+from skotw._weighter.two_sets import _hash_numbers, _hash_sparse, warn_far, warn_repeated
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -146,6 +147,13 @@ def test_sparse_rows_are_alike_however_they_are_stored():
     )
     with pytest.warns(UserWarning, match="2 of 2"):
         warn_repeated(plain, stored)
+
+
+def test_rows_of_small_whole_numbers_are_told_apart():
+    rows = np.array(list(product(range(8), repeat=4)), dtype=float)  # few bits of a float differ
+    dense, by_entry = _hash_numbers(rows), _hash_sparse(sparse.csr_array(rows))
+    assert len(np.unique(dense)) == len(rows)
+    np.testing.assert_array_equal(by_entry, dense)
 
 
 def test_one_row_in_common_may_be_chance():
