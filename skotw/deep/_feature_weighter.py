@@ -63,7 +63,7 @@ class TensorIntake(Intake):
 
     reduction: Reduction = field(default_factory=Reduction)
 
-    def embed(self, X, name):
+    def embed(self, X, name, kept=None):
         settings = self.settings
         if settings.embeds_by_itself:
             scaler = None if self.embedding is None else self.embedding.scaler_
@@ -71,7 +71,7 @@ class TensorIntake(Intake):
             if not bool(torch.isfinite(Z).all()):
                 raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
         else:
-            Z = embed(self.embedding, to_numpy(X), name)
+            Z = embed(self.embedding, to_numpy(X), name, kept=kept)
         if X.device.type == "cpu" or settings.metric not in GEMM_METRICS or issparse(Z):
             Z = _host_rows(Z)
         else:

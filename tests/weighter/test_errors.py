@@ -391,7 +391,7 @@ def test_a_forgotten_meta_set_is_told(method):
 
 
 def test_swapped_sets_are_told():
-    A, y = np.random.default_rng(0).normal(size=(70, 3)), np.arange(70) % 2
+    A, y = np.random.default_rng(1).normal(size=(70, 3)), np.arange(70) % 2
     with pytest.warns(UserWarning, match=r"X_meta has 70 rows and X has 6.*fit\(X, y, X_meta, y_meta\).*swapped"):
         OTSampleWeighter().fit(X_META, Y_META, A, y)
     OTSampleWeighter().fit(X_META, Y_META, A[:60], y[:60])
@@ -400,7 +400,7 @@ def test_swapped_sets_are_told():
 
 @pytest.mark.parametrize("params", [{"prior": "uniform"}, {"label_cost": "hard"}, {"metric": "euclidean"}])
 def test_collapsed_weights_are_told(params):
-    A, B = np.random.default_rng(0).normal(size=(400, 3)), X_META
+    A, B = np.random.default_rng(1).normal(size=(400, 3)), X_META
     y = (np.arange(400) % 10 == 0).astype(int)
     with pytest.warns(UserWarning, match="collapsed onto a few rows: .* reg=0.001 is too small.*max_weight") as caught:
         w = OTSampleWeighter(reg=0.001, **params).fit_weights(A, y, B, Y_META)
@@ -413,6 +413,6 @@ def test_collapsed_weights_are_told(params):
 
 
 def test_a_row_of_weight_k_counts_as_k_rows_that_have_not_collapsed():
-    A, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 2
+    A, y = np.random.default_rng(1).normal(size=(100, 3)), np.arange(100) % 2
     weight = np.r_[1000.0, 1000.0, np.ones(98)]  # Kish's size of the given weights alone is 2.2
     OTSampleWeighter(reg=0.2).fit(A, y, X_META, Y_META, sample_weight=weight)
