@@ -48,9 +48,10 @@ def named(labels, most=10):
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
 
 
-# Folders between the user's line and ours; skorch is named, not imported, since it is optional.
+# Folders between the user's line and ours; libraries that are optional are named, not imported.
 _OURS = [Path(module.__file__).parent for module in (sys.modules[__package__], sklearn, joblib)]
-_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, Path(sklearn.__file__).parents[1] / "skorch"])
+_OTHERS = [Path(sklearn.__file__).parents[1] / name for name in ("imblearn", "skorch")]
+_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, *_OTHERS])
 
 
 def warn(message, category=UserWarning):

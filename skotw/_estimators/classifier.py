@@ -10,9 +10,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import Interval, fit_context, num_samples, slice_params
+from skotw._compat import Interval, num_samples, slice_params
 
-from .base import BaseOTWeighted, inner_has
+from .base import BaseOTWeighted, inner_has, learns_weights
 from .n_refits import check_refit, class_probabilities, deal_folds, refit_weights
 from .weight_routing import take_rows
 
@@ -139,7 +139,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         self.sample_weight_name = sample_weight_name
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
         """Learn the weights and fit the classifier.
 
@@ -181,8 +181,29 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
             assert_all_finite(np.asarray(y), input_name="y")
             check_classification_targets(y)
         self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+        if not hasattr(self.estimator_, "classes_"):
+            raise ValueError(
+                f"{type(self.estimator_).__name__} knows no classes after fit, so it is no classifier. For a "
+                "continuous target use OTWeightedRegressor."
+            )
         self.classes_ = self.estimator_.classes_
         return self
+
+    def predict(self, X):
+        """Predict with the fitted inner classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predicted classes.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
 
     @available_if(inner_has("predict_proba"))
     def predict_proba(self, X):

@@ -2,9 +2,9 @@
 
 from numbers import Integral
 
-from skotw._compat import Interval, fit_context
+from skotw._compat import Interval
 
-from .base import WeighsFirst
+from .base import WeighsFirst, check_arguments, learns_weights
 from .weight_routing import draw_rows, take_rows
 
 __all__ = ["OTResampler"]
@@ -93,7 +93,7 @@ class OTResampler(WeighsFirst):
         self.n_samples = n_samples
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit(self, X, y, *, X_meta=None, y_meta=None):
         """Learn the weights, and draw nothing.
 
@@ -116,7 +116,7 @@ class OTResampler(WeighsFirst):
         self._fit_sets(X, y, X_meta, y_meta)
         return self
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit_resample(self, X, y, *, X_meta=None, y_meta=None):
         """Learn the weights and draw rows by them.
 
@@ -148,6 +148,7 @@ class OTResampler(WeighsFirst):
         return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
 
     def _fit_sets(self, X, y, X_meta, y_meta):
+        check_arguments(self, y, None)
         if self.meta is not None:
             if X_meta is not None or y_meta is not None:
                 raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
@@ -155,6 +156,7 @@ class OTResampler(WeighsFirst):
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             X_meta, y_meta = self.meta
         sets = self._fit_weighter(X, y, None, X_meta, y_meta)
+        self.__dict__.pop("sample_indices_", None)
         self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)
 
