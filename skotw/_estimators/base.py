@@ -30,6 +30,7 @@ from .weight_routing import (
     find_samplers,
     fit_weighted,
     nested_params,
+    nested_parts,
     with_defaults,
 )
 
@@ -210,7 +211,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         return {**super()._stands_for, "estimator": self._default_estimator.__name__}
 
     def _hands_on(self, name):
-        return has_fit_parameter(self._get_estimator(), name)
+        return any(has_fit_parameter(part, name) for part in nested_parts(self._get_estimator()).values())
 
     def _fit_all(self, X, y, sample_weight, X_meta, y_meta, fit_params):
         """Learn the weights and fit ``estimator_`` with them."""

@@ -30,7 +30,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     ----------
     estimator : classifier or None, default=None
         Any classifier, pipeline or nested meta-estimator; None is
-        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came.
+        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came. Pass an instance to
+        search over its parameters, as in ``estimator__C``.
     weighter : OTSampleWeighter or None, default=None
         Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Pass an instance to search over its
         parameters, as in ``weighter__reg``.
@@ -47,8 +48,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         current model's class probabilities. Each refit costs five fits of the classifier, since the
         probabilities are out-of-fold.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a classifier that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
-        with replacement and with probabilities that go by the weights.
+        What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
+        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
     sample_weight_name : str, default="auto"
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
@@ -169,13 +170,17 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         ------
         ValueError
             If the two sets do not fit together, a training class has no trusted rows, y looks binarised, the
-            estimator takes no weights (see ``on_unweighted``), or it cannot do what ``n_refits`` asks for.
+            estimator takes no weights (see ``on_unweighted``), draws rows inside, or is no classifier, or it cannot do
+            what ``n_refits`` asks for. After any error the classifier is as it was before.
+        TypeError
+            If the trusted rows are passed by position or by another name.
 
         Warns
         -----
         UserWarning
-            If the trusted rows look as if they had been sliced or had missed a transformation, are training rows
-            as well, or have classes that the training rows lack, or if the estimator balances classes once more.
+            If the trusted rows look as if they had been sliced or had missed a transformation or a draw of features,
+            are training rows as well, or have classes that the training rows lack, or if the estimator balances classes
+            once more.
         """
         if y is not None:
             assert_all_finite(np.asarray(y), input_name="y")

@@ -40,8 +40,8 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         How much the trusted rows weigh where they join: a number is their share of the total weight; "auto" and
         "balanced" both give each the weight 1, since without classes there is nothing to balance.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a regressor that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
-        with replacement and with probabilities that go by the weights.
+        What to do with a regressor that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
+        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
     sample_weight_name : str, default="auto"
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
@@ -132,13 +132,17 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         Raises
         ------
         ValueError
-            If the two sets do not fit together, or the estimator takes no weights (see ``on_unweighted``).
+            If the two sets do not fit together, or the estimator takes no weights (see ``on_unweighted``) or draws rows
+            inside. After any error the regressor is as it was before.
+        TypeError
+            If the trusted rows are passed by position or by another name.
 
         Warns
         -----
         UserWarning
-            If there are no trusted rows, so that every row keeps its ``sample_weight``, or if they look as if they had
-            been sliced or had missed a transformation, or are training rows as well.
+            If there are no trusted rows, so that every row keeps its ``sample_weight``, or if they look as if they or
+            their targets had missed a transformation, as under
+            :class:`~sklearn.compose.TransformedTargetRegressor`, or had been sliced, or are training rows as well.
         """
         return self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
 

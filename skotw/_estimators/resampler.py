@@ -1,9 +1,5 @@
 """OTResampler: draw rows by their weight, for whatever takes no weights."""
 
-from numbers import Integral
-
-from skotw._compat import Interval
-
 from .base import WeighsFirst, check_arguments, learns_weights
 from .weight_routing import draw_rows, take_rows
 
@@ -13,9 +9,10 @@ __all__ = ["OTResampler"]
 class OTResampler(WeighsFirst):
     """Draw a training set by weights that optimal transport learned.
 
-    Rows are drawn with replacement, each with a probability that goes by its weight, so that an estimator which takes
-    no ``sample_weight`` sees what a weighted one would. It follows the convention of imbalanced-learn's samplers and is
-    a step of :class:`imblearn.pipeline.Pipeline`; it does not need imbalanced-learn.
+    As many rows as there are, trusted ones included, are drawn with replacement, each with a probability that goes by
+    its weight, so that an estimator which takes no ``sample_weight`` sees what a weighted one would. It follows the
+    convention of imbalanced-learn's samplers and is a step of :class:`imblearn.pipeline.Pipeline`; it does not need
+    imbalanced-learn.
 
     Parameters
     ----------
@@ -29,8 +26,6 @@ class OTResampler(WeighsFirst):
         Whether trusted rows are among those that can be drawn.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh, as in :class:`OTWeightedClassifier`.
-    n_samples : int or None, default=None
-        Rows to draw. None draws as many as there are, trusted ones included where they take part.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw.
 
@@ -43,7 +38,7 @@ class OTResampler(WeighsFirst):
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows, empty where they take no part.
     sample_indices_ : ndarray of shape (n_drawn,)
-        Rows drawn by ``fit_resample``; index ``n_samples + j`` is trusted row j.
+        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is trusted row j.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -73,7 +68,6 @@ class OTResampler(WeighsFirst):
     _parameter_constraints = {
         **WeighsFirst._parameter_constraints,
         "meta": [tuple, None],
-        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -83,14 +77,12 @@ class OTResampler(WeighsFirst):
         meta=None,
         include_meta=True,
         meta_weight="auto",
-        n_samples=None,
         random_state=None,
     ):
         self.weighter = weighter
         self.meta = meta
         self.include_meta = include_meta
         self.meta_weight = meta_weight
-        self.n_samples = n_samples
         self.random_state = random_state
 
     @learns_weights
@@ -144,7 +136,7 @@ class OTResampler(WeighsFirst):
             If trusted rows come both as a parameter and as arguments, or the two sets do not fit together.
         """
         sets, weight = self._fit_sets(X, y, X_meta, y_meta)
-        self.sample_indices_ = draw_rows(weight, self.random_state, self.n_samples)
+        self.sample_indices_ = draw_rows(weight, self.random_state)
         return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
 
     def _fit_sets(self, X, y, X_meta, y_meta):

@@ -153,10 +153,10 @@ def take_rows(rows, *containers):
     return [safe_indexing(container, rows) for container in indexable(*containers)]
 
 
-def draw_rows(sample_weight, random_state, n_samples=None):
+def draw_rows(sample_weight, random_state):
     """Indices of a bootstrap in which each row is drawn with a probability that goes by its weight."""
     rows = np.arange(len(sample_weight))
-    return resample(rows, n_samples=n_samples, random_state=random_state, sample_weight=sample_weight)
+    return resample(rows, random_state=random_state, sample_weight=sample_weight)
 
 
 def _request_weights(estimator):
