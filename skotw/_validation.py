@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import sklearn
 from array_api_compat import is_array_api_obj, to_device
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -63,15 +64,33 @@ def warn(message, category=UserWarning):
 
 
 @contextmanager
-def unchanged_on_error(estimator):
-    """After an exception within, ``estimator`` has the attributes that it had before.
+def unchanged_on_error(*objects):
+    """After an exception within, every one of ``objects`` has the attributes that it had before.
 
-    Attributes are put back, not copied: what hangs on the estimator must be replaced within, never written to.
+    Attributes are put back, not copied: what hangs on an object must be replaced within, never written to.
     """
-    before = dict(vars(estimator))
+    before = [(part, dict(vars(part))) for part in objects]
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        for part, attributes in before:
+            vars(part).clear()
+            vars(part).update(attributes)
+        raise
+
+
+def set_all_or_none(estimator, params):
+    """``estimator.set_params(**params)`` that sets nothing, nested parameters included, where one name is unknown."""
+    parts = [estimator, *estimator.get_params(deep=True).values(), *params.values()]
+    parts = [part for part in parts if hasattr(part, "set_params") and not isinstance(part, type)]
+    # XGBoost, LightGBM and CatBoost keep parameters in dictionaries, which they write to
+    written = [value for part in parts for value in vars(part).values() if isinstance(value, dict)]
+    before = [dict(value) for value in written]
+    try:
+        with unchanged_on_error(*parts):
+            return BaseEstimator.set_params(estimator, **params)
+    except BaseException:
+        for value, content in zip(written, before, strict=True):
+            value.clear()
+            value.update(content)
         raise

@@ -3,7 +3,6 @@
 import re
 import warnings
 from contextlib import contextmanager, suppress
-from copy import copy
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
@@ -18,7 +17,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
-from skotw._validation import named, unchanged_on_error, warn
+from skotw._validation import named, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
 from .balanced_twice import warn_balanced_twice
@@ -29,7 +28,6 @@ from .weight_routing import (
     find_route,
     find_samplers,
     fit_weighted,
-    nested_params,
     nested_parts,
     with_defaults,
 )
@@ -118,16 +116,7 @@ class WeighsFirst(BaseEstimator):
                     f"{name} cannot be set, since {own}=None has no parameters. Pass {own}={self._stands_for[own]}() "
                     "to set or search over its parameters."
                 )
-        nested = [value for value in nested_params(self).values() if hasattr(value, "set_params")]
-        parts = [self, *(value for value in nested if not isinstance(value, type))]
-        before = [{name: _copied(value) for name, value in vars(part).items()} for part in parts]
-        try:
-            return super().set_params(**params)
-        except BaseException:
-            for part, attributes in zip(parts, before, strict=True):
-                vars(part).clear()
-                vars(part).update(attributes)
-            raise
+        return set_all_or_none(self, params)
 
     @property
     def _stands_for(self):
@@ -316,11 +305,6 @@ def _look_like_rows(values):
         return True
     first = next(iter(values), 0.0) if np.iterable(values) else 0.0
     return isinstance(first, (str, bytes, dict)) or np.ndim(first) > 0
-
-
-def _copied(value):
-    """What set_params writes to, as it is now."""
-    return copy(value) if isinstance(value, (dict, list, set)) else value
 
 
 def _refuse_other_columns(y, y_meta):

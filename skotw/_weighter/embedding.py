@@ -29,6 +29,13 @@ class ScaleEmbedding(BaseEstimator):
     def __init__(self, n_jobs=None):
         self.n_jobs = n_jobs
 
+    @classmethod
+    def of(cls, scaler, n_jobs=None):
+        """Fitted to dense arrays by whoever has the scaler."""
+        embedding = cls(n_jobs)
+        embedding.is_frame_, embedding.scaler_ = False, scaler
+        return embedding
+
     def fit(self, X, y=None, sample_weight=None):
         self.is_frame_ = is_frame(X)
         if self.is_frame_:
@@ -58,7 +65,11 @@ class ScaleEmbedding(BaseEstimator):
 
     def transform(self, X):
         if not self.is_frame_:
-            return X if sparse.issparse(X) else self.scaler_.transform(X, compute_of(self.n_jobs))
+            if sparse.issparse(X):
+                return X
+            # by itself it meets lists and whole numbers, too
+            X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
+            return self.scaler_.transform(X, compute_of(self.n_jobs))
         if not is_frame(X):
             raise ValueError(
                 "The training rows are a data frame and these rows are not. Pass them as a frame with "

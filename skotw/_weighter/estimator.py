@@ -2,29 +2,49 @@
 
 from numbers import Integral, Real
 
-import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples, safe_indexing
-from skotw._transport.arrays import like, like_rows
-from skotw._validation import check_weights, named
+from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
+from skotw._transport.arrays import like
+from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
-from .embedding import embed, fit_embedding, float_dtypes
+from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
-from .frames import is_frame
-from .labels import TARGET_TYPES, Target, target_kind
-from .model import TransportModel
-from .sets import Meta, Rows
+from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
+from .labels import TARGET_TYPES
+from .model import Stream, differences, effective_sizes, settle, solve
+from .settings import Settings
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
 
-def _can_stream(weighter):
+# Below this share of the effective size of the prior weights, a few rows are all that counts.
+_COLLAPSE = 0.1
+
+# What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
+_FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
+
+
+class _NotOfChunks:
+    """An attribute that ``partial_fit`` leaves out; where the weighter has it, that hides this."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, weighter, owner=None):
+        if weighter is None:
+            return self
+        message = f"'{type(weighter).__name__}' object has no attribute {self.name!r}"
+        if getattr(weighter, "_stream", None) is not None:
+            message += ". partial_fit weighs no rows: call weigh(X, y) for the weights of any of them."
+        raise AttributeError(message)
+
+
+def can_stream(weighter):
     """Raise where a parameter needs all rows at once, so that there is no ``partial_fit``."""
     settings = {
         "reg_prior": weighter.reg_prior == 0,
@@ -181,6 +201,9 @@ class OTSampleWeighter(BaseEstimator):
     True
     """
 
+    sample_weight_ = _NotOfChunks()
+    effective_sample_size_ = _NotOfChunks()
+
     __metadata_request__fit = {"X_meta": True, "y_meta": True}
     __metadata_request__partial_fit = {"X_meta": True, "y_meta": True}
 
@@ -279,10 +302,15 @@ class OTSampleWeighter(BaseEstimator):
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, or parameters contradict each other.
         """
-        self._check_parameters()
-        chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
-        weights = self._model.solve(chunk.rows)
-        self._publish(chunk.scatter(weights))
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        with unchanged_on_error(self):
+            settings = Settings.of(self)
+            checked = check_sets(given, Intake(settings))
+            warn_of_mistakes(given, settings)
+            start = settle(checked)
+            fitted, weights = solve(start)
+            _warn_of_collapse(*effective_sizes(start, weights), fitted.basis.reg)
+            self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
         return self
 
     def fit_weights(
@@ -326,7 +354,7 @@ class OTSampleWeighter(BaseEstimator):
             sample_weight_meta=sample_weight_meta,
         ).sample_weight_
 
-    @available_if(_can_stream)
+    @available_if(can_stream)
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -371,18 +399,78 @@ class OTSampleWeighter(BaseEstimator):
         AttributeError
             If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
         """
-        self._check_parameters()
-        if not getattr(self, "_streaming", False):
-            chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=True)
-        else:
-            if X_meta is not None or y_meta is not None or sample_weight_meta is not None:
-                raise ValueError(
-                    "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
-                    "ones, or start anew with a clone of the weighter."
-                )
-            chunk = self._chunk(X, y, sample_weight)
-        self._model.learn(chunk.rows)
-        self._publish(chunk.scatter(self._model.weigh(chunk.rows)))
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        settings, stream = Settings.of(self), getattr(self, "_stream", None)
+        with unchanged_on_error(self):
+            if stream is None:
+                self._validate_params()  # which the decorator leaves out after a fit
+                checked = check_sets(given, Intake(settings), stream=True)
+                warn_of_mistakes(given, settings, stream=True)
+                intake, chunk = checked.intake, checked.chunk
+                stream = Stream.begin(settle(checked, stream=True))
+                settled = settled_by_rows(stream.basis, intake.embedding)
+                drift = Drift.of(chunk.rows.Z) if settled else None
+            else:
+                _check_same_stream(given, stream.basis.settings.changed(settings))
+                intake = self._intake
+                if num_samples(X) == 0:
+                    intake.check(X, "X", least=0)
+                    return self
+                chunk = check_chunk(given, intake, stream.basis.target)
+                stream = stream.learn(chunk.rows)
+                drift = _told(self._drift, chunk.rows.Z, settled_by_rows(stream.basis, intake.embedding))
+            self._publish(intake, stream.fitted(), chunk.reference, stream=stream)
+            self._drift = drift
+        return self
+
+    @available_if(can_stream)
+    def merge(self, other):
+        """Add what another weighter has learned from chunks of its own.
+
+        Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
+        one would that learns all of it: merge them in any order. They must measure rows alike. Give all of them the
+        same fitted embedding, ``cost_scale``, ``reg`` and meta set, as :meth:`partial_fit` shows.
+
+        Parameters
+        ----------
+        other : OTSampleWeighter
+            After ``partial_fit``; it stays as it is.
+
+        Returns
+        -------
+        self : OTSampleWeighter
+            Weighter that has learned the chunks of both.
+
+        Raises
+        ------
+        TypeError
+            If ``other`` is no OTSampleWeighter.
+        sklearn.exceptions.NotFittedError
+            If one of the two has learned no chunk by ``partial_fit``.
+        ValueError
+            If the two measure rows differently, naming by what.
+        AttributeError
+            If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
+        """
+        if not isinstance(other, OTSampleWeighter):
+            raise TypeError(f"merge takes another OTSampleWeighter; got {type(other).__name__}.")
+        streams = [getattr(weighter, "_stream", None) for weighter in (self, other)]
+        if None in streams:
+            raise NotFittedError(
+                f"{'This' if streams[0] is None else 'The other'} weighter has learned no chunk: call partial_fit "
+                "first, on both. What fit has learned cannot be merged."
+            )
+        differ = differences(*(stream.basis for stream in streams))
+        if differ:
+            raise ValueError(
+                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "
+                "set, cost_scale, reg and fitted embedding, as sklearn.frozen.FrozenEstimator keeps it."
+            )
+        with unchanged_on_error(self):
+            stream = streams[0].merge(streams[1])
+            drift = self._drift
+            self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream)
+            self._drift = drift
         return self
 
     def weigh(self, X, y=None, *, sample_weight=None):
@@ -408,7 +496,7 @@ class OTSampleWeighter(BaseEstimator):
             If y is missing, or has labels that had no training rows.
         """
         check_is_fitted(self)
-        chunk = self._chunk(X, y, sample_weight)
+        chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
     def transport_plan(self, X, y=None, *, sample_weight=None):
@@ -430,8 +518,28 @@ class OTSampleWeighter(BaseEstimator):
             sums to 1; its row sums are the weights before ``max_weight``, divided by their total.
         """
         check_is_fitted(self)
-        chunk = self._chunk(X, y, sample_weight)
+        chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.plan(chunk.rows))
+
+    def set_params(self, **params):
+        """Set parameters, all of them or none.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, those of the embedding as ``embedding__name``.
+
+        Returns
+        -------
+        self : OTSampleWeighter
+            The weighter. What it has learned stays, and does not change with its parameters.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown; nothing is set then.
+        """
+        return set_all_or_none(self, params)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -441,241 +549,69 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    # ------------------------------------------------------------------ input
-
-    def _check_parameters(self):
-        """Combinations that make no sense."""
-        if self.metric == "precomputed":
-            if not (self.embedding is None or isinstance(self.embedding, str)):
-                raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
-            if self.n_prototypes is not None:
-                raise ValueError(
-                    "metric='precomputed' has no rows to average: leave n_prototypes at None, and give the "
-                    "costs to the prototypes instead."
-                )
-        if self.solver == "gradient" and self.label_cost == "hard":
-            raise ValueError("solver='gradient' needs finite costs: use label_cost='auto', or solver='exact'.")
-
-    def _start(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, stream=False):
-        """Check the two sets against each other and settle all that later rows are measured by."""
-        self._check_sets(X, y, X_meta, y_meta, sample_weight_meta)
-        X = self._check_rows(X, "X", reset=True)
-        n_samples = num_samples(X)
-        X, y, weight, kept = _drop_weightless(X, y, sample_weight, "sample_weight", n_samples)
-        if len(weight) < 2:
-            raise ValueError(
-                f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
-                "against, and a minimum of 2 is required."
-            )
-        alone = self.metric != "precomputed" and X_meta is None
-        y_reference = y if alone else y_meta
-        kind = None if y_reference is None else target_kind(y_reference, self.target_type)
-        self._check_kind(kind, alone)
-        self.embedding_ = None
-        if self.metric != "precomputed":
-            weighted = None if np.all(weight == weight[0]) else weight
-            self.embedding_ = self._fit_embedding(X, y, weighted)
-        self._widen = False
-        Z = self._embed(X, "X")
-        self._widen = self.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z)
-        Z = Z.astype(np.float64) if self._widen else Z
-        by_cell = self.prior == "balanced" or self.n_prototypes is not None
-        if alone:
-            target = Target.of(y, len(weight), self.target_type, by_cell)
-            meta = None
-        else:
-            Z_meta, y_meta, meta_weight = self._meta_rows(X_meta, y_meta, Z, sample_weight_meta)
-            target = Target.of(y_meta, len(meta_weight), self.target_type, by_cell)
-            meta = Meta(Z_meta, target, meta_weight)
-        codes, values = target.encode(y, len(weight), "y")
-        n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
-        if kind == "classes" and n_classes < 2:
-            raise ValueError(
-                f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
-                "weights from the features alone leave out y and y_meta."
-            )
-        rows = Rows(Z, codes, values, weight)
-        self._streaming = stream
-        self._model = self._new_model(rows, meta, target, stream)
-        return _Chunk(rows, kept, n_samples)
-
-    def _check_sets(self, X, y, X_meta, y_meta, sample_weight_meta):
-        """Which of the four were given, and whether that makes sense."""
-        numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
-        if numbers and not isinstance(X_meta[0], str):
-            raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
-        if self.metric == "precomputed":
-            if (y is None) != (y_meta is None):
-                raise ValueError("metric='precomputed' needs y_meta, the labels of X's columns, together with y.")
-            return
-        if X_meta is not None and y_meta is None and y is not None:
-            raise ValueError("X_meta was given without y_meta: pass the labels of the trusted rows.")
-        if X_meta is None and y_meta is not None:
-            raise ValueError("y_meta was given without X_meta: pass the trusted rows themselves.")
-        if X_meta is None and sample_weight_meta is not None:
-            raise ValueError("sample_weight_meta was given without X_meta and y_meta.")
-        if X_meta is None and y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None. Pass y, or X_meta "
-                "for weights from the features alone."
-            )
-
-    def _check_kind(self, kind, alone):
-        if kind == "continuous":
-            if alone:
-                raise ValueError(
-                    "Unknown label type: continuous. A continuous target has no classes whose prototypes could "
-                    "stand in for a meta set: pass X_meta and y_meta, or class labels."
-                )
-            if self.n_prototypes is not None:
-                raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
-        if (kind in ("continuous", "columns") or kind is None) and self.label_cost == "hard":
-            raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
-        if (kind == "continuous" or kind is None) and isinstance(self.class_mass, dict):
-            raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
-
-    def _check_rows(self, X, name, *, reset):
-        """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
-        ours = self.embedding is None or isinstance(self.embedding, str)
-        if self.metric != "precomputed" and (not ours or (self.embedding and is_frame(X))):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if num_samples(X) == 0:
-                raise ValueError(f"{name} has 0 sample(s), while a minimum of 1 is required.")
-            return X
-        checks = {"accept_sparse": "csr", "dtype": float_dtypes(X), "ensure_all_finite": False}
-        if name != "X":
-            validate_data(self, X, reset=False, skip_check_array=True)
-            return check_array(X, **checks, input_name=name)
-        return validate_data(self, X, reset=reset, **checks)
-
-    def _fit_embedding(self, X, y, sample_weight):
-        return fit_embedding(self.embedding, X, y, sample_weight, self.random_state, self.n_jobs)
-
-    def _new_model(self, rows, meta, target, stream):
-        return TransportModel(self.get_params(deep=False), rows, meta, target, stream=stream)
-
-    def _embed(self, X, name):
-        Z = embed(self.embedding_, X, name, allow_nan=self.metric == "nan_euclidean")
-        if self.metric == "precomputed" and Z.min() < 0:
-            raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
-        return Z.astype(np.float64) if self._widen else Z
-
-    def _meta_rows(self, X_meta, y_meta, Z, sample_weight_meta):
-        """Embedded trusted rows, their labels and weights, without weightless ones."""
-        if self.metric == "precomputed":
-            Z_meta = self._meta_costs(X_meta, y_meta, Z)
-            weight = np.ones(Z.shape[1])
-            if sample_weight_meta is not None:
-                weight = check_weights(sample_weight_meta, "sample_weight_meta", Z.shape[1])
-                if not (weight > 0).all():
-                    raise ValueError(
-                        "metric='precomputed' takes positive sample_weight_meta: drop the columns of X whose "
-                        "weight is zero."
-                    )
-            return Z_meta, y_meta, weight
-        if num_samples(X_meta) == 0:
-            raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
-        X_meta = self._check_rows(X_meta, "X_meta", reset=False)
-        if y_meta is not None:
-            check_consistent_length(X_meta, y_meta)
-        X_meta, y_meta, weight, _ = _drop_weightless(
-            X_meta, y_meta, sample_weight_meta, "sample_weight_meta", num_samples(X_meta)
-        )
-        Z_meta = self._embed(X_meta, "X_meta")
-        if Z_meta.shape[1] != Z.shape[1]:
-            raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
-        return like_rows(Z_meta, Z), y_meta, weight
-
-    def _meta_costs(self, X_meta, y_meta, Z):
-        """Costs among the meta samples, which only the reliability needs; None without."""
-        n_meta = Z.shape[1]
-        if y_meta is not None and num_samples(y_meta) != n_meta:
-            raise ValueError(
-                f"With metric='precomputed' X must have one column per meta sample: it has {n_meta}, and "
-                f"y_meta has {num_samples(y_meta)} labels."
-            )
-        if X_meta is None:
-            return None
-        Z_meta = self._embed(self._check_rows(X_meta, "X_meta", reset=False), "X_meta")
-        if Z_meta.shape[0] != n_meta:
-            raise ValueError(
-                f"With metric='precomputed' X has the costs to {n_meta} meta samples, so X_meta must have "
-                f"shape {(n_meta, n_meta)}, the costs among them; got {tuple(Z_meta.shape)}."
-            )
-        return Z_meta
-
-    def _chunk(self, X, y, sample_weight):
-        """Checked and embedded rows for a model that stands."""
-        X = self._check_rows(X, "X", reset=False)
-        n_samples = num_samples(X)
-        X, y, weight, kept = _drop_weightless(X, y, sample_weight, "sample_weight", n_samples)
-        Z = self._embed(X, "X")
-        codes, values = self._model.target.encode(y, len(weight), "y")
-        return _Chunk(Rows(Z, codes, values, weight), kept, n_samples)
-
-    # ------------------------------------------------------------------ output
-
-    def _publish(self, sample_weight):
-        model = self._model
-        self.sample_weight_ = sample_weight
-        self.potentials_ = like(model.potentials, sample_weight)
-        self.objective_ = model.objective
-        self.n_iter_ = model.n_iter
-        self.cost_scale_ = model.cost_scale
-        self.reg_ = model.reg
-        self.label_reliability_ = model.reliability
-        self.effective_sample_size_ = effective_sample_size(sample_weight)
-        mass = model.group_mass[model.groups]
-        self.class_mass_ = like(mass / mass.sum(), sample_weight)
-        self.__dict__.pop("classes_", None)
-        names = model.target.group_names()
-        if model.target.kind == "classes":
-            self.classes_ = model.target.labels[model.groups]
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None):
+        """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
+        for name in _FITTED:
+            vars(self).pop(name, None)
+        self._intake, self._model, self._stream, self._drift = intake, fitted, stream, None
+        vars(self).update(intake.features)
+        self.embedding_ = intake.embedding
+        self.potentials_ = like(fitted.potentials, reference)
+        self.objective_ = fitted.objective
+        self.n_iter_ = fitted.n_iter
+        self.cost_scale_ = fitted.basis.cost_scale
+        self.reg_ = fitted.basis.reg
+        self.label_reliability_ = fitted.reliability
+        mass = fitted.group_mass[fitted.groups]
+        self.class_mass_ = like(mass / mass.sum(), reference)
+        names = fitted.target.group_names()
+        if fitted.target.kind == "classes":
+            self.classes_ = fitted.target.labels[fitted.groups]
         elif names:
-            self.classes_ = [names[group] for group in model.groups]
+            self.classes_ = [names[group] for group in fitted.groups]
+        line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
+        line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+        if sample_weight is not None:
+            self.sample_weight_ = sample_weight
+            self.effective_sample_size_ = effective_sample_size(sample_weight)
+            line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
-            print(  # noqa: T201 (verbose is asked for)
-                f"[{type(self).__name__}] {len(sample_weight)} rows, {len(model.potentials)} columns: "
-                f"reg {self.reg_:.3g}, objective {self.objective_:.4g}, {self.n_iter_} iteration(s), effective "
-                f"sample size {self.effective_sample_size_:.1f}"
-            )
+            print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
 
 
-def _squares_leave_float32(Z):
-    """Whether rows are float32 of a scale whose squares, or their inverse, are not: they are measured in float64."""
-    if not (issparse(Z) or isinstance(Z, np.ndarray)) or Z.dtype != np.float32 or not Z.shape[1]:
-        return False
-    peak = max(abs(Z.max()), abs(Z.min()))
-    return bool(peak > 1e15 or 0 < peak < 1e-12)
+def _warn_of_collapse(size, prior_size, reg):
+    if size < _COLLAPSE * prior_size:
+        warn(
+            f"The weights have collapsed onto a few rows: all rows count as {size:.1f}, and prior weights would make "
+            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows: raise it, or cap weights by max_weight."
+        )
 
 
-class _Chunk:
-    """Rows with weight, and where they stand among the rows given."""
-
-    def __init__(self, rows, kept, n_given):
-        self.rows, self.kept, self.n_given = rows, kept, n_given
-
-    def scatter(self, values):
-        """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
-        dense = self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
-        values = like(values, dense) if isinstance(values, np.ndarray) else values
-        if self.kept is None:
-            return values
-        out = like(np.zeros((self.n_given, *values.shape[1:])), dense)
-        out[self.kept] = values
-        return out
+def _check_same_stream(given, changed):
+    """Refuse what only a first chunk may bring."""
+    if given.X_meta is not None or given.y_meta is not None or given.sample_weight_meta is not None:
+        raise ValueError(
+            "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
+            "ones, or start anew with a clone of the weighter."
+        )
+    if changed:
+        raise ValueError(
+            f"Parameters stay as they were at the first chunk, and these have changed: {', '.join(changed)}. Set them "
+            "back, or start anew with a clone of the weighter."
+        )
 
 
-def _drop_weightless(X, y, weight, name, n_samples):
-    """Rows of positive weight, their labels and weights, and their indices (None: all of them)."""
-    if weight is None:
-        return X, y, np.ones(n_samples), None
-    weight = check_weights(weight, name, n_samples)
-    if (weight > 0).all():
-        return X, y, weight, None
-    kept = np.flatnonzero(weight > 0)
-    y = None if y is None else safe_indexing(y, kept)
-    return safe_indexing(X, kept), y, weight[kept], kept
+def _told(drift, Z, settled):
+    """Warn once where later chunks lie elsewhere than the first; None from then on."""
+    if drift is None or not (drift := drift.meet(Z)).has_left():
+        return drift
+    warn(
+        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}: the weights differ "
+        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: with "
+        "s = OTSampleWeighter().fit(sample and meta set), stream to OTSampleWeighter(embedding=FrozenEstimator("
+        "s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
+    )
+    return None
 
 
 def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None, sample_weight_meta=None, **params):

@@ -1,10 +1,15 @@
 """The transport between embedded training rows and embedded meta rows: settle, solve, weigh.
 
 Everything here is checked and embedded already. Rows may be NumPy arrays, CSR matrices or tensors; what is per group
-or per column is NumPy.
+or per column is NumPy. Each step takes a value and returns another; none is written to.
+
+    settle -> Start -> solve -> Fitted                        all rows at once
+                    -> Stream.begin, .learn, .merge -> Fitted   chunk by chunk
 """
 
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -28,6 +33,9 @@ from .label_reliability import LabelReliability, ReliabilityMeter
 from .labels import Target
 from .max_weight import cap_factor
 from .sets import Meta, SortedRows
+from .settings import Settings
+
+__all__ = ["Fitted", "Reduction", "Start", "Stream", "differences", "effective_sizes", "settle", "solve"]
 
 # Trusted samples that judge reg="auto".
 _MAX_ASKED = 64
@@ -35,155 +43,351 @@ _MAX_ASKED = 64
 _TABLES_OF_VOTES = 8
 
 
-class TransportModel:
-    """What is settled by the first rows, and what solving leaves for rows never seen.
+@dataclass(frozen=True)
+class Reduction:
+    """Sums over all rows, all of which are here; those of rows that others have are a subclass's to add.
+
+    Attributes
+    ----------
+    reliability : bool
+        Whether the reliability of the labels is measured.
+    """
+
+    reliability: bool = True
+
+    def sum(self, values):
+        """Sum of an array that everyone has."""
+        return values
+
+    def logsumexp(self, values):
+        """Log of the sum of the exponentials of an array that everyone has."""
+        return values
+
+    def mean(self, cost, p, b, compute):
+        """Mean cost under p x b, with p up to a factor."""
+        return cost.mean(p / p.sum(), b, compute)
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What rows are measured by, settled by all of them or by the first.
+
+    Attributes
+    ----------
+    settings : Settings
+    metric : FeatureMetric
+    target : Target
+        Of the meta samples, or of the rows where there are none.
+    columns : Meta
+        Meta samples or prototypes, sorted by group.
+    group_mass : ndarray of shape (G,)
+        Mass of each group of the meta side, up to a factor.
+    cost_scale, label_scale : float
+        Units of the feature cost and of a continuous label cost.
+    reg : float
+    """
+
+    settings: Settings
+    metric: FeatureMetric
+    target: Target
+    columns: Meta
+    group_mass: np.ndarray
+    cost_scale: float = 1.0
+    label_scale: float = 1.0
+    reg: float = UNKNOWN_REG
+
+    @property
+    def compute(self):
+        """Threads, and memory as it is set now."""
+        return compute_of(self.settings.n_jobs)
+
+    def sort(self, rows):
+        """Rows group by group, as the metric takes them."""
+        counts = np.bincount(rows.codes, minlength=self.target.n_groups)
+        Z, values, weight, order = rows.Z, rows.values, rows.weight, None
+        if np.any(rows.codes[1:] < rows.codes[:-1]):
+            order = np.argsort(rows.codes, kind="stable")
+            Z, weight = take(Z, order), weight[order]
+            values = None if values is None else values[order]
+        reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
+        return SortedRows(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
+
+    def marginals(self, group_weight, columns):
+        """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
+        codes, weight = columns.target.meta_codes, columns.weight
+        present = group_weight > 0
+        active = np.flatnonzero(present[codes])
+        mass = np.where(present, self.group_mass, 0.0)
+        mass = mass / mass.sum()
+        within = np.bincount(codes, weights=weight, minlength=len(mass))
+        b = weight[active] * (mass / within)[codes[active]]
+        with np.errstate(divide="ignore"):
+            if self.settings.prior == "balanced":
+                log_ratio = np.log(mass) - np.log(np.where(present, group_weight, 1.0))
+            else:
+                log_ratio = np.where(present, -np.log(group_weight.sum()), -np.inf)
+        return active, b, log_ratio
+
+    def problem(self, target, b, log_ratio, eps):
+        """The transport to columns of that target and mass."""
+        lam = float(self.settings.label_weight)
+        differ = target.group_cost()
+        columns = None
+        if self.settings.label_cost == "hard":
+            label_cost = np.where(differ > 0, np.inf, 0.0)
+            edges = np.searchsorted(target.meta_codes, np.arange(target.n_groups + 1))
+            columns = tuple(map(slice, edges[:-1].tolist(), edges[1:].tolist()))
+        else:
+            label_cost = lam * differ
+        # label costs that go by pairs ride with the features, whose unit is then that of C
+        rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
+        rho = float(self.settings.reg_prior)
+        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
+
+    def cost(self, ordered, columns):
+        """Cost that goes by pairs of rows and columns."""
+        lam = float(self.settings.label_weight)
+        if lam < 1.0:
+            features = self.metric.cost(ordered.rows, columns.Z)
+        else:
+            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+        labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
+        if labels is None:
+            return features
+        return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
+
+    def partition(self, counts, cost, *, tiled):
+        """Blocks as wide as the solver's tiles, or as all columns."""
+        itemsize = dtype_of(cost.reference).itemsize
+        width = cost.shape[1]
+        if tiled:
+            width = exact.tile_width(cost, width, self.compute) or width
+        return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
+
+
+def differences(basis, other):
+    """What two bases disagree about, in words of the public parameters; empty where sums under both add up."""
+    # embeddings, and whatever else came from other rows, show in what became of the meta set
+    names = [
+        name
+        for name in basis.settings.changed(other.settings)
+        if name in ("metric", "label_weight", "label_cost", "prior", "n_prototypes")
+    ]
+    columns, others = basis.columns, other.columns
+    if not (_same_target(basis.target, other.target) and _same_target(columns.target, others.target)):
+        return [*names, "the trusted labels"]
+    if not _alike(columns.weight, others.weight):
+        names.append("sample_weight_meta")
+    if not _alike(columns.Z, others.Z):
+        names.append("the trusted rows, or what the embedding makes of them")
+    if not _alike(basis.group_mass, other.group_mass):
+        names.append("class_mass")
+    if not all(_alike(value, other.metric.params[name]) for name, value in basis.metric.params.items()):
+        names.append("the variances that the metric took from the rows")
+    names.extend(name for name in ("cost_scale", "reg") if not _alike(getattr(basis, name), getattr(other, name)))
+    if not _alike(basis.label_scale, other.label_scale):
+        names.append("the unit of the label cost")
+    return names
+
+
+def _same_target(a, b):
+    def equal(x, y):
+        return (x is None and y is None) or (x is not None and y is not None and np.array_equal(x, y))
+
+    parts = ((a.labels, b.labels), (a.meta_codes, b.meta_codes), (a.meta_values, b.meta_values))
+    categories = [] if a.categories is None or b.categories is None else zip(a.categories, b.categories, strict=False)
+    return a.kind == b.kind and all(equal(x, y) for x, y in [*parts, *categories])
+
+
+def _alike(a, b):
+    """Equal up to what sums in another order leave."""
+    if sparse.issparse(a) or sparse.issparse(b):
+        if not (sparse.issparse(a) and sparse.issparse(b) and a.shape == b.shape):
+            return False
+        gap, size, dtype = abs(a - b).max(), abs(b).max(), a.dtype
+    else:
+        a, b = (np.asarray(x if np.isscalar(x) else to_numpy(x)) for x in (a, b))
+        if a.shape != b.shape:
+            return False
+        gap, size, dtype = np.max(np.abs(a - b), initial=0.0), np.max(np.abs(b), initial=0.0), a.dtype
+    return bool(gap <= (1e-5 if dtype == np.float32 else 1e-10) * size)
+
+
+# ---------------------------------------------------------------------------------------------
+# Settling
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """All rows, or the first of a stream, sorted and prepared, with the basis that they settle.
+
+    Attributes
+    ----------
+    basis : Basis
+    ordered : SortedRows
+    group_weight : ndarray of shape (G,)
+        Sum of the sample weights of each group.
+    meter : ReliabilityMeter or None
+        Has met the rows; None where the reliability is not asked.
+    reliability : LabelReliability or None
+    """
+
+    basis: Basis
+    ordered: SortedRows
+    group_weight: np.ndarray
+    meter: ReliabilityMeter | None
+    reliability: LabelReliability | None
+
+
+def settle(checked, reduction=None, *, stream=False):
+    """Settle what rows are measured by.
 
     Parameters
     ----------
-    settings : dict
-        Parameters of :class:`~skotw.OTSampleWeighter`.
-    rows : Rows
-        Training rows; with ``stream`` the first of them.
-    meta : Meta or None
-        None takes the class prototypes of the rows.
-    target : Target
-        Of the meta samples, or of the rows where there are none.
+    checked : Input
+    reduction : Reduction, optional
     stream : bool
-        More rows will come.
+        More rows will come, so that it is too early to miss a class.
+
+    Returns
+    -------
+    Start
+    """
+    reduction = reduction or Reduction()
+    settings, rows, meta, target = checked.intake.settings, checked.chunk.rows, checked.meta, checked.target
+    origin = columns = Meta(rows.Z, target, rows.weight) if meta is None else meta
+    with one_blas_thread():
+        metric = FeatureMetric.of(settings.metric, rows.Z, rows.weight, origin.Z)
+        if meta is None or settings.n_prototypes is not None:
+            columns = _prototypes(origin, settings.n_prototypes or 1)
+    order = np.argsort(columns.target.meta_codes, kind="stable")
+    if settings.metric == "precomputed":
+        columns = replace(columns, Z=np.arange(len(order)))
+    basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
+    ordered = basis.sort(rows)
+    sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
+    group_weight = reduction.sum(sums)
+    if not stream:
+        _warn_absent(target, group_weight)
+    basis = _with_scales(basis, ordered, group_weight, reduction)
+    meter = None
+    if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
+        with one_blas_thread():
+            meter = ReliabilityMeter(
+                metric, meta.Z, meta.target.meta_codes, meta.weight, target.n_groups, basis.cost_scale
+            )
+        meter = _met(meter, ordered, basis.compute)
+        meter = _with_histograms(meter, reduction.sum(meter.histograms))
+    reliability = _estimate(meter, target, group_weight)
+    reg = settings.reg
+    if isinstance(reg, str):
+        reg = _choose_reg(basis, ordered, meta, group_weight, reliability, reduction)
+    return Start(replace(basis, reg=float(reg)), ordered, group_weight, meter, reliability)
+
+
+def _with_scales(basis, ordered, group_weight, reduction):
+    """Units of the feature cost and of a continuous label cost: their means under p x b."""
+    active, b, log_ratio = basis.marginals(group_weight, basis.columns)
+    columns = basis.columns.take(active)
+    p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
+    cost_scale, label_scale = basis.settings.cost_scale, 1.0
+    if cost_scale is None:
+        mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z), p, b, basis.compute)
+        cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
+    if columns.target.kind == "continuous":
+        differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
+        label_scale = reduction.mean(differences, p, b, basis.compute) or 1.0
+    return replace(basis, cost_scale=float(cost_scale), label_scale=label_scale)
+
+
+def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
+    """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
+    settings, target = basis.settings, basis.target
+    lonely = meta is None or target.kind != "classes" or (group_weight > 0).sum() < 2
+    if lonely or settings.label_weight == 1.0:
+        return UNKNOWN_REG
+    known = not np.isnan(reliability.overall)
+    information = reliability.label_information() if known else 0.0
+    if information == 1.0:
+        return CANDIDATES[0]
+    asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
+    columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
+    active, b, log_ratio = basis.marginals(group_weight, columns)
+    target, index = columns.target.take(active), asked[active]
+    tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
+    if tables > basis.compute.cache_bytes:
+        return UNKNOWN_REG
+    cost = basis.metric.cost(ordered.rows, index if settings.metric == "precomputed" else take(meta.Z, index))
+    unit = group_weight.sum() / reduction.sum(np.array(float(len(ordered.weight))))
+    a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
+    problems = [basis.problem(target, b, log_ratio, eps) for eps in CANDIDATES]
+    rate, codes = 1.0 / (basis.cost_scale * BANDWIDTH), target.meta_codes
+    partition = basis.partition(ordered.counts, cost, tiled=False)
+    votes = own_class_votes(cost, a, problems, rate, codes, partition, basis.compute, reduction.sum)
+    return choose_reg(votes, codes, information)
+
+
+def _met(meter, ordered, compute):
+    """The meter after it has met these rows."""
+    met = copy(meter)  # which replaces its histograms, and writes to none
+    met.add(ordered.rows, ordered.weight, ordered.counts, compute)
+    return met
+
+
+def _with_histograms(meter, histograms):
+    other = copy(meter)
+    other.histograms = histograms
+    return other
+
+
+def _estimate(meter, target, group_weight):
+    """Reliability of the labels met so far; None where there are no classes."""
+    if target.kind != "classes":
+        return None
+    if meter is None:
+        return LabelReliability.unknown(int((group_weight > 0).sum()))
+    with one_blas_thread():
+        return meter.estimate()
+
+
+# ---------------------------------------------------------------------------------------------
+# Solving
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The solution, for rows seen or not: numbers per group and per column, and no row.
+
+    Attributes
+    ----------
+    basis : Basis
+    group_weight : ndarray of shape (G,)
+        Sum of the sample weights of each group.
+    potentials : ndarray of shape (n_active,)
+    objective : float
+    n_iter : int
+    reliability : LabelReliability or None
+    cap : tuple of two ndarrays of shape (G,), or None
+        Largest weight and factor before the cap of each group, where ``max_weight`` asks for it.
     """
 
-    def __init__(self, settings, rows, meta, target, *, stream=False):
-        self.settings = settings
-        origin = Meta(rows.Z, target, rows.weight) if meta is None else meta
-        columns = origin
-        with one_blas_thread():
-            self.metric = FeatureMetric.of(settings["metric"], rows.Z, rows.weight, origin.Z)
-            if meta is None or settings["n_prototypes"] is not None:
-                columns = _prototypes(origin, settings["n_prototypes"] or 1)
-        order = np.argsort(columns.target.meta_codes, kind="stable")
-        if settings["metric"] == "precomputed":
-            columns = replace(columns, Z=np.arange(len(order)))
-        self.columns = columns.take(order)
-        self.group_mass = _group_mass(settings["class_mass"], origin)
-        self.target = target
-        n_groups = target.n_groups
-        self.group_weight = np.zeros(n_groups)
-        self.log_normalisers = np.full((n_groups, len(order)), -np.inf)
-        ordered = self._sorted(rows)
-        group_weight = self._sum_by_group(rows)
-        if not stream:
-            _warn_absent(target, group_weight)
-        self._settle_scales(ordered, rows, group_weight)
-        self.reliability, self._meter = None, None
-        if target.kind == "classes":
-            self.reliability = LabelReliability.unknown(int((group_weight > 0).sum()))
-            if meta is not None and meta.Z is not None:
-                self._meter = self._new_meter(meta)
-                self._meter_add(ordered)
-        self.reg = settings["reg"]
-        if self.reg == "auto":
-            self.reg = UNKNOWN_REG if meta is None else self._choose_reg(ordered, meta, group_weight)
-        self.reg = float(self.reg)
-        if not stream:
-            self._meter = None
-        self._first = (rows, ordered)  # spares sorting and preparing them again
-        self._fresh = True
+    basis: Basis
+    group_weight: np.ndarray
+    potentials: np.ndarray
+    objective: float
+    n_iter: int
+    reliability: LabelReliability | None
+    cap: tuple | None = None
 
-    # ---- solving
+    @property
+    def target(self):
+        """What the labels are measured against."""
+        return self.basis.target
 
-    def solve(self, rows):
-        """Weights of all rows at once: array of shape (n,), sum 1 before the scale of the sample weights."""
-        ordered = self._take_first(rows)
-        self.group_weight = self._sum_by_group(rows)
-        self._update_problem()
-        unit = float(ordered.weight.mean())
-        a = ordered.weight / unit
-        problem = replace(self.problem, log_ratio=self.problem.log_ratio + np.log(unit))
-        cost = self._cost(ordered)
-        if self.settings["solver"] == "gradient":
-            result = self._solve_gradient(cost, a, problem, ordered.counts)
-        else:
-            solver = relaxed if problem.rho > 0 else exact
-            partition = self._partition(ordered.counts, cost, solver is exact)
-            result = solver.solve(cost, a, problem, partition, self.compute)
-        if not result.converged:
-            warn(
-                f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
-                ConvergenceWarning,
-            )
-        self.potentials, self.objective = result.potentials, result.objective
-        self.n_iter = result.n_iter
-        weights = ordered.back(result.weights) * self.total
-        return self._fit_cap(weights, rows)
-
-    def _solve_gradient(self, cost, a, problem, counts):
-        size = cost.shape[0] * cost.shape[1] * 8
-        if size > self.compute.cache_bytes:
-            raise ValueError(
-                f"solver='gradient' holds the {cost.shape[0]} x {cost.shape[1]} matrix of costs, more than "
-                "scikit-learn's working_memory allows. Use solver='exact', or raise it by "
-                "sklearn.set_config(working_memory=...)."
-            )
-        partition = self._partition(counts, cost, tiled=False)
-        C = problem.label_cost[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, self.compute)
-        p = a * np.exp(problem.log_ratio)[partition.codes]
-        return gradient.solve(C, p / p.sum(), np.exp(problem.log_mass), problem.eps, problem.rho)
-
-    def learn(self, rows):
-        """Add one chunk of a stream."""
-        first = self._fresh
-        ordered = self._take_first(rows)
-        if not first:
-            self._meter_add(ordered)
-        everything = np.arange(len(self.columns.weight))
-        unit = float(ordered.weight.mean())
-        cost = self._cost(ordered, everything)
-        no_mass, no_ratio = np.ones(len(everything)), np.zeros(self.target.n_groups)
-        problem = self._problem(self.columns.target, no_mass, no_ratio, self.reg)
-        partition = self._partition(ordered.counts, cost, tiled=False)
-        chunk = exact.log_normalisers(cost, ordered.weight / unit, problem, partition, self.compute)
-        self.log_normalisers = np.logaddexp(self.log_normalisers, self._join(chunk + np.log(unit)))
-        self.group_weight = self.group_weight + self._sum_by_group(rows)
-        self._update_problem()
-        self.potentials = self.problem.free_potentials(self.log_normalisers[:, self.active])
-        self.objective = float(np.exp(self.problem.log_mass) @ self.potentials)
-        self.n_iter = 1
-        self.cap = None
-
-    def _meter_add(self, ordered):
-        if self._meter is not None:
-            self._meter.add(ordered.rows, ordered.weight, ordered.counts, self.compute)
-            with one_blas_thread():
-                self.reliability = self._meter.estimate()
-
-    # ---- rows under the fitted model
-
-    def weigh(self, rows):
-        """Weights of any rows, float64 ndarray."""
-        self._check_groups(rows)
-        ordered = self._sorted(rows)
-        cost = self._cost(ordered)
-        partition = self._partition(ordered.counts, cost, tiled=False)
-        density = relaxed.log_density(cost, self.problem, self.potentials, partition, self.compute)
-        codes = partition.codes
-        log_weight = density + self.problem.log_ratio[codes] + np.log(ordered.weight * self.total)
-        if self.cap is not None:
-            limit, factor = self.cap
-            raised = log_weight + np.log(factor[codes])
-            log_weight = np.minimum(raised, np.log(limit[codes] * ordered.weight))
-        # a density is unbounded far from the training rows; the largest float stands for more
-        largest = np.log(np.finfo(dtype_of(rows.Z)).max) - 1.0
-        return ordered.back(np.exp(np.minimum(log_weight, largest)))
-
-    def plan(self, rows):
-        """Rows of the plan, float64 ndarray of shape (n, active columns)."""
-        self._check_groups(rows)
-        ordered = self._sorted(rows)
-        cost = self._cost(ordered)
-        partition = self._partition(ordered.counts, cost, tiled=False)
-        log_p = np.log(ordered.weight) + self.problem.log_ratio[partition.codes]
-        plan = relaxed.plan(cost, self.problem, self.potentials, log_p, partition, self.compute)
-        return ordered.back(plan)
+    @property
+    def group_mass(self):
+        """Mass of each group of the meta side, up to a factor."""
+        return self.basis.group_mass
 
     @property
     def total(self):
@@ -195,143 +399,52 @@ class TransportModel:
         """Groups with training rows."""
         return np.flatnonzero(self.group_weight > 0)
 
-    @property
-    def compute(self):
-        """Threads and memory as they are set now."""
-        return compute_of(self.settings["n_jobs"])
+    def weigh(self, rows):
+        """Weights of any rows, float64 ndarray."""
+        self._check_groups(rows)
+        return self.weigh_sorted(self.basis.sort(rows))
 
-    # ---- sums over rows, which are all here
+    def weigh_sorted(self, ordered):
+        """The same of rows that the basis has sorted, in the order in which they came."""
+        basis, compute = self.basis, self.basis.compute
+        columns, problem = self._transport
+        cost = basis.cost(ordered, columns)
+        partition = basis.partition(ordered.counts, cost, tiled=False)
+        density = relaxed.log_density(cost, problem, self.potentials, partition, compute)
+        codes = partition.codes
+        log_weight = density + problem.log_ratio[codes] + np.log(ordered.weight * self.total)
+        if self.cap is not None:
+            limit, factor = self.cap
+            raised = log_weight + np.log(factor[codes])
+            log_weight = np.minimum(raised, np.log(limit[codes] * ordered.weight))
+        # a density is unbounded far from the training rows; the largest float stands for more
+        largest = np.log(np.finfo(dtype_of(ordered.reference)).max) - 1.0
+        return ordered.back(np.exp(np.minimum(log_weight, largest)))
 
-    def _total(self, values):
-        return values
+    def plan(self, rows):
+        """Rows of the plan, float64 ndarray of shape (n, active columns)."""
+        self._check_groups(rows)
+        basis = self.basis
+        ordered = basis.sort(rows)
+        columns, problem = self._transport
+        cost = basis.cost(ordered, columns)
+        partition = basis.partition(ordered.counts, cost, tiled=False)
+        log_p = np.log(ordered.weight) + problem.log_ratio[partition.codes]
+        return ordered.back(relaxed.plan(cost, problem, self.potentials, log_p, partition, basis.compute))
 
-    def _sum_by_group(self, rows):
-        return self._total(np.bincount(rows.codes, weights=rows.weight, minlength=self.target.n_groups))
+    def with_columns_like(self, Z):
+        """The same with its columns in the library and on the device of some rows."""
+        columns = replace(self.basis.columns, Z=like_rows(self.basis.columns.Z, Z))
+        return replace(self, basis=replace(self.basis, columns=columns))
 
-    def _mean(self, cost, p, b):
-        """Mean cost under p x b, with p up to a factor."""
-        return cost.mean(p / p.sum(), b, self.compute)
+    @cached_property
+    def _transport(self):
+        """Active columns, and their problem."""
+        return _transport(self.basis, self.group_weight)
 
-    def _join(self, log_normalisers):
-        return log_normalisers
-
-    # ---- parts
-
-    def _take_first(self, rows):
-        """Rows sorted and prepared; those that settled the model are so already."""
-        first, self._first, self._fresh = self._first, None, False
-        return first[1] if first is not None and first[0] is rows else self._sorted(rows)
-
-    def _sorted(self, rows):
-        counts = np.bincount(rows.codes, minlength=self.target.n_groups)
-        Z, values, weight, order = rows.Z, rows.values, rows.weight, None
-        if np.any(rows.codes[1:] < rows.codes[:-1]):
-            order = np.argsort(rows.codes, kind="stable")
-            Z, weight = take(Z, order), weight[order]
-            values = None if values is None else values[order]
-        reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
-        return SortedRows(self.metric.rows(Z, self.compute), values, weight, counts, order, reference)
-
-    def _marginals(self, group_weight, columns):
-        """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
-        codes, weight = columns.target.meta_codes, columns.weight
-        present = group_weight > 0
-        active = np.flatnonzero(present[codes])
-        mass = np.where(present, self.group_mass, 0.0)
-        mass = mass / mass.sum()
-        within = np.bincount(codes, weights=weight, minlength=len(mass))
-        b = weight[active] * (mass / within)[codes[active]]
-        with np.errstate(divide="ignore"):
-            if self.settings["prior"] == "balanced":
-                log_ratio = np.log(mass) - np.log(np.where(present, group_weight, 1.0))
-            else:
-                log_ratio = np.where(present, -np.log(group_weight.sum()), -np.inf)
-        return active, b, log_ratio
-
-    def _update_problem(self):
-        self.active, b, log_ratio = self._marginals(self.group_weight, self.columns)
-        self.problem = self._problem(self.columns.target.take(self.active), b, log_ratio, self.reg)
-
-    def _problem(self, target, b, log_ratio, eps):
-        lam = float(self.settings["label_weight"])
-        differ = target.group_cost()
-        columns = None
-        if self.settings["label_cost"] == "hard":
-            label_cost = np.where(differ > 0, np.inf, 0.0)
-            edges = np.searchsorted(target.meta_codes, np.arange(target.n_groups + 1))
-            columns = tuple(map(slice, edges[:-1].tolist(), edges[1:].tolist()))
-        else:
-            label_cost = lam * differ
-        # label costs that go by pairs ride with the features, whose unit is then that of C
-        rate = 1.0 if target.meta_values is not None else (1.0 - lam) / self.cost_scale
-        rho = float(self.settings["reg_prior"])
-        return Problem(eps, rho, rate / eps, np.log(b), log_ratio, label_cost, columns)
-
-    def _cost(self, ordered, active=None):
-        """Cost that goes by pairs of rows and columns."""
-        columns = self.columns.take(self.active if active is None else active)
-        lam = float(self.settings["label_weight"])
-        if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z)
-        else:
-            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
-        labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
-        if labels is None:
-            return features
-        return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
-
-    def _settle_scales(self, ordered, rows, group_weight):
-        """Units of the feature cost and of a continuous label cost: their means under p x b."""
-        active, b, log_ratio = self._marginals(group_weight, self.columns)
-        columns = self.columns.take(active)
-        p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
-        self.cost_scale = self.settings["cost_scale"]
-        if self.cost_scale is None:
-            mean = self._mean(self.metric.cost(ordered.rows, columns.Z), p, b)
-            self.cost_scale = mean if np.isfinite(mean) and mean > 0 else 1.0
-        self.cost_scale = float(self.cost_scale)
-        self.label_scale = 1.0
-        if columns.target.kind == "continuous":
-            differences = columns.target.pair_cost(ordered.values, 1.0, np.empty(0))
-            self.label_scale = self._mean(differences, p, b) or 1.0
-
-    def _choose_reg(self, ordered, meta, group_weight):
-        """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
-        if self.target.kind != "classes" or self.settings["label_weight"] == 1.0 or (group_weight > 0).sum() < 2:
-            return UNKNOWN_REG
-        known = not np.isnan(self.reliability.overall)
-        information = self.reliability.label_information() if known else 0.0
-        if information == 1.0:
-            return CANDIDATES[0]
-        asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
-        columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
-        active, b, log_ratio = self._marginals(group_weight, columns)
-        target, index = columns.target.take(active), asked[active]
-        tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
-        if tables > self.compute.cache_bytes:
-            return UNKNOWN_REG
-        precomputed = self.settings["metric"] == "precomputed"
-        cost = self.metric.cost(ordered.rows, index if precomputed else take(meta.Z, index))
-        unit = group_weight.sum() / self._total(np.array(float(len(ordered.weight))))
-        a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
-        problems = [self._problem(target, b, log_ratio, eps) for eps in CANDIDATES]
-        rate, codes = 1.0 / (self.cost_scale * BANDWIDTH), target.meta_codes
-        partition = self._partition(ordered.counts, cost, tiled=False)
-        votes = own_class_votes(cost, a, problems, rate, codes, partition, self.compute, self._total)
-        return choose_reg(votes, codes, information)
-
-    def _new_meter(self, meta):
-        codes, n_groups = meta.target.meta_codes, self.target.n_groups
-        with one_blas_thread():
-            return ReliabilityMeter(self.metric, meta.Z, codes, meta.weight, n_groups, self.cost_scale)
-
-    def _partition(self, counts, cost, tiled):
-        """Blocks as wide as the solver's tiles, or as all columns."""
-        itemsize = dtype_of(cost.reference).itemsize
-        width = cost.shape[1]
-        if tiled:
-            width = exact.tile_width(cost, width, self.compute) or width
-        return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
+    def __getstate__(self):
+        # the problem has a table of all groups and columns, and is made anew in no time
+        return {name: value for name, value in vars(self).items() if name != "_transport"}
 
     def _check_groups(self, rows):
         unseen = np.setdiff1d(np.unique(rows.codes), self.groups)
@@ -342,24 +455,167 @@ class TransportModel:
                 "of them, or leave these rows out."
             )
 
-    def _fit_cap(self, weights, rows):
-        """Cap each group's weights, the excess going to its other rows; remembered for :meth:`weigh`."""
-        self.cap = None
-        if self.settings["max_weight"] is None:
-            return weights
-        groups = self.target.n_groups
-        limit, factor = np.ones(groups), np.ones(groups)
-        out = to_numpy(weights).astype(np.float64)
-        for group in self.groups:
-            members = np.flatnonzero(rows.codes == group)
-            a = rows.weight[members]
-            ratio = out[members] / a
-            mean = out[members].sum() / a.sum()
-            limit[group] = self.settings["max_weight"] * mean
-            factor[group] = cap_factor(ratio, a, limit[group])
-            out[members] = a * np.minimum(ratio * factor[group], limit[group])
-        self.cap = (limit, factor)
-        return like(out, weights)
+
+def _transport(basis, group_weight):
+    """Columns whose group has rows, and the problem of transport to them."""
+    active, b, log_ratio = basis.marginals(group_weight, basis.columns)
+    columns = basis.columns.take(active)
+    return columns, basis.problem(columns.target, b, log_ratio, basis.reg)
+
+
+def solve(start):
+    """Weights of all rows at once, and what they leave for rows never seen.
+
+    Returns
+    -------
+    fitted : Fitted
+    weights : array of shape (n,)
+        In the order in which the rows came; their sum is that of the sample weights.
+    """
+    basis, ordered = start.basis, start.ordered
+    columns, problem = _transport(basis, start.group_weight)
+    unit = float(ordered.weight.mean())
+    a = ordered.weight / unit
+    problem = replace(problem, log_ratio=problem.log_ratio + np.log(unit))
+    cost = basis.cost(ordered, columns)
+    if basis.settings.solver == "gradient":
+        result = _solve_gradient(basis, cost, a, problem, ordered.counts)
+    else:
+        solver = relaxed if problem.rho > 0 else exact
+        partition = basis.partition(ordered.counts, cost, tiled=solver is exact)
+        result = solver.solve(cost, a, problem, partition, basis.compute)
+    if not result.converged:
+        warn(
+            f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
+            ConvergenceWarning,
+        )
+    fitted = Fitted(basis, start.group_weight, result.potentials, result.objective, result.n_iter, start.reliability)
+    weights = result.weights * fitted.total
+    if basis.settings.max_weight is not None:
+        weights, cap = _capped(weights, ordered, basis.settings.max_weight)
+        fitted = replace(fitted, cap=cap)
+    return fitted, ordered.back(weights)
+
+
+def effective_sizes(start, weights):
+    """How many rows of ``sample_weight`` 1 the weights are worth, and those of the prior would be.
+
+    Kish's sizes, but for rows of weight k counting as k of them.
+    """
+    basis, ordered = start.basis, start.ordered
+    weights = to_numpy(weights).astype(np.float64)
+    weights = weights if ordered.order is None else weights[ordered.order]
+    _, _, log_ratio = basis.marginals(start.group_weight, basis.columns)
+    prior = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
+    return tuple(float(w.sum() ** 2 / (w @ (w / ordered.weight))) for w in (weights, prior))
+
+
+def _solve_gradient(basis, cost, a, problem, counts):
+    size = cost.shape[0] * cost.shape[1] * 8
+    if size > basis.compute.cache_bytes:
+        raise ValueError(
+            f"solver='gradient' holds the {cost.shape[0]} x {cost.shape[1]} matrix of costs, more than "
+            "scikit-learn's working_memory allows. Use solver='exact', or raise it by "
+            "sklearn.set_config(working_memory=...)."
+        )
+    partition = basis.partition(counts, cost, tiled=False)
+    C = problem.label_cost[partition.codes] + problem.eps * _dense(cost, problem.rate, partition, basis.compute)
+    p = a * np.exp(problem.log_ratio)[partition.codes]
+    return gradient.solve(C, p / p.sum(), np.exp(problem.log_mass), problem.eps, problem.rho)
+
+
+def _capped(weights, ordered, max_weight):
+    """Each group's weights capped, the excess going to its other rows; and the cap, as :class:`Fitted` keeps it."""
+    groups = len(ordered.counts)
+    limit, factor = np.ones(groups), np.ones(groups)
+    out = to_numpy(weights).astype(np.float64)
+    stops = np.cumsum(ordered.counts)
+    for group in np.flatnonzero(ordered.counts):
+        members = slice(stops[group] - ordered.counts[group], stops[group])
+        a = ordered.weight[members]
+        ratio = out[members] / a
+        limit[group] = max_weight * (out[members].sum() / a.sum())
+        factor[group] = cap_factor(ratio, a, limit[group])
+        out[members] = a * np.minimum(ratio * factor[group], limit[group])
+    return like(out, weights), (limit, factor)
+
+
+# ---------------------------------------------------------------------------------------------
+# Chunks
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """What chunks add up to.
+
+    Attributes
+    ----------
+    basis : Basis
+        Settled by the first chunk.
+    group_weight : ndarray of shape (G,)
+        Sum of the sample weights of each group.
+    log_normalisers : ndarray of shape (G, M)
+        log of the sum over the rows of each group of their weight times exp(-rate d_ij).
+    meter : ReliabilityMeter or None
+    """
+
+    basis: Basis
+    group_weight: np.ndarray
+    log_normalisers: np.ndarray
+    meter: ReliabilityMeter | None
+
+    @classmethod
+    def begin(cls, start, reduction=None):
+        """The stream of these rows alone."""
+        normalisers = (reduction or Reduction()).logsumexp(_log_normalisers(start.basis, start.ordered))
+        return cls(start.basis, start.group_weight, normalisers, start.meter)
+
+    def learn(self, rows):
+        """The stream with one chunk more."""
+        ordered = self.basis.sort(rows)
+        return replace(
+            self,
+            group_weight=self.group_weight + np.bincount(rows.codes, rows.weight, self.basis.target.n_groups),
+            log_normalisers=np.logaddexp(self.log_normalisers, _log_normalisers(self.basis, ordered)),
+            meter=None if self.meter is None else _met(self.meter, ordered, self.basis.compute),
+        )
+
+    def merge(self, other):
+        """The stream of both streams' chunks; the bases must be alike."""
+        meter = self.meter
+        if meter is not None:
+            meter = _with_histograms(meter, meter.histograms + other.meter.histograms)
+        return replace(
+            self,
+            group_weight=self.group_weight + other.group_weight,
+            log_normalisers=np.logaddexp(self.log_normalisers, other.log_normalisers),
+            meter=meter,
+        )
+
+    def fitted(self):
+        """The solution for the rows learned so far."""
+        basis = self.basis
+        active = np.flatnonzero((self.group_weight > 0)[basis.columns.target.meta_codes])
+        _, problem = _transport(basis, self.group_weight)
+        potentials = problem.free_potentials(self.log_normalisers[:, active])
+        objective = float(np.exp(problem.log_mass) @ potentials)
+        reliability = _estimate(self.meter, basis.target, self.group_weight)
+        return Fitted(basis, self.group_weight, potentials, objective, 1, reliability)
+
+
+def _log_normalisers(basis, ordered):
+    """What these rows add to the sums over the rows of each group."""
+    columns = basis.columns
+    unit = float(ordered.weight.mean())
+    cost = basis.cost(ordered, columns)
+    no_mass, no_ratio = np.ones(len(columns.weight)), np.zeros(basis.target.n_groups)
+    problem = basis.problem(columns.target, no_mass, no_ratio, basis.reg)
+    partition = basis.partition(ordered.counts, cost, tiled=False)
+    return exact.log_normalisers(cost, ordered.weight / unit, problem, partition, basis.compute) + np.log(unit)
+
+
+# ---------------------------------------------------------------------------------------------
+# Parts
 
 
 def _prototypes(origin, k):

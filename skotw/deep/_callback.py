@@ -20,8 +20,8 @@ from skotw._weighter.estimator import OTSampleWeighter
 from skotw.metrics import effective_sample_size
 
 from ._feature_tap import FeatureTap, unwrapped
+from ._feature_weighter import all_reduce
 from ._freeze import freeze, frozen_layers
-from ._processes import all_reduce
 from ._reweighter import OTReweighter
 from ._sample_ids import IndexedIterator, check_indexable, ids_of
 from ._trusted_set import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset

@@ -1,21 +1,13 @@
 """OTReweighter: weights from the features of a network, for training loops of any kind."""
 
-from dataclasses import replace
-
-import numpy as np
 import torch
-from scipy.sparse import issparse
 from sklearn.exceptions import NotFittedError
 
-from skotw._transport.arrays import like_rows, to_numpy
-from skotw._transport.standardise import Standardise
-from skotw._weighter.compute import compute_of
-from skotw._weighter.embedding import embed, fit_embedding
-from skotw._weighter.estimator import OTSampleWeighter, _can_stream
-from skotw._weighter.feature_cost import GEMM_METRICS
-from skotw._weighter.model import TransportModel
+from skotw._transport.arrays import to_numpy
+from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given
 
-from ._processes import SharedModel, all_reduce
+from ._feature_weighter import fit_features, weigh_features
 
 __all__ = ["DEFAULT_REG", "OTReweighter"]
 
@@ -47,7 +39,7 @@ class OTReweighter:
     ----------
     weighter_ : OTSampleWeighter
         Fitted by the last :meth:`refit`: ``reg_``, ``label_reliability_``, ``effective_sample_size_`` and so on. It
-        holds NumPy arrays, so that it can be pickled from one device to another.
+        holds NumPy arrays, so that it can be pickled from one device to another, and weighs them.
 
     See Also
     --------
@@ -121,21 +113,22 @@ class OTReweighter:
             ``metric="precomputed"``; if ``distributed`` meets a setting that needs all rows at once.
         """
         device = features.device if isinstance(features, torch.Tensor) else "cpu"
-        weighter = self._new_weighter()
+        weighter = self._checked_weighter()
         if mini_batch and len(features) == 1:
             return torch.ones(1, device=device) if sample_weight is None else torch.as_tensor(sample_weight).to(device)
         with torch.autocast(torch.device(device).type, enabled=False):
-            weighter.refit(
+            given = Given(
                 _tensor(features, "features"),
                 _host(labels),
                 None if meta_features is None else _tensor(meta_features, "meta_features"),
                 _host(meta_labels),
                 _host(sample_weight),
                 _host(sample_weight_meta),
-                mini_batch=mini_batch,
             )
-        self.weighter_ = weighter
-        return torch.as_tensor(weighter.sample_weight_, device=device)
+            fitted, weights = fit_features(weighter, given, shared=self.distributed, mini_batch=mini_batch)
+        weights = torch.as_tensor(weights, device=device)
+        self.weighter_ = fitted
+        return weights
 
     @torch.no_grad()
     def weigh(self, features, labels=None, *, sample_weight=None):
@@ -166,18 +159,17 @@ class OTReweighter:
             raise NotFittedError("This OTReweighter has learned no weights yet: call refit first.")
         tensor = _tensor(features, "features")
         with torch.autocast(tensor.device.type, enabled=False):
-            weights = self.weighter_.weigh(tensor, _host(labels), sample_weight=_host(sample_weight))
+            given = Given(tensor, _host(labels), sample_weight=_host(sample_weight))
+            weights = weigh_features(self.weighter_, given)
         return torch.as_tensor(weights, device=features.device)
 
-    def _new_weighter(self):
+    def _checked_weighter(self):
         weighter = OTSampleWeighter(reg=DEFAULT_REG) if self.weighter is None else self.weighter
         if not isinstance(weighter, OTSampleWeighter):
             raise TypeError(f"weighter must be an OTSampleWeighter or None; got {weighter!r}.")
         if weighter.metric == "precomputed":
             raise ValueError("metric='precomputed' has no features to measure; use another metric of the weighter.")
-        new = _FeatureWeighter(**weighter.get_params(deep=False))
-        new._shared = self.distributed
-        return new
+        return weighter
 
 
 def _tensor(features, name):
@@ -198,98 +190,3 @@ def _tensor(features, name):
 
 def _host(values):
     return to_numpy(values.detach()) if isinstance(values, torch.Tensor) else values
-
-
-class _FeatureWeighter(OTSampleWeighter):
-    """The weighter with its checks, whose rows are tensors: embedded by torch, solved where they are."""
-
-    _shared = False
-
-    def refit(self, X, y, X_meta, y_meta, sample_weight, sample_weight_meta, *, mini_batch):
-        self._validate_params()
-        self._check_parameters()
-        if self._shared:
-            self._check_shared(X_meta)
-        chunk = self._start(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, stream=self._shared or mini_batch)
-        if self._shared:
-            self._model.learn(chunk.rows)
-            weights = self._model.weigh(chunk.rows)
-        else:
-            weights = self._model.solve(chunk.rows)
-        self._publish(to_numpy(chunk.scatter(weights)))
-        self._model.columns = replace(self._model.columns, Z=_host_rows(self._model.columns.Z))
-        self._model._meter = None
-        self._streaming = False
-
-    def _chunk(self, X, y, sample_weight):
-        chunk = super()._chunk(X, y, sample_weight)
-        self._model.columns = replace(self._model.columns, Z=like_rows(self._model.columns.Z, chunk.rows.Z))
-        return chunk
-
-    def weigh(self, X, y=None, *, sample_weight=None):
-        try:
-            return to_numpy(super().weigh(X, y, sample_weight=sample_weight))
-        finally:
-            self._model.columns = replace(self._model.columns, Z=_host_rows(self._model.columns.Z))
-
-    def _check_shared(self, X_meta):
-        try:
-            _can_stream(self)
-        except AttributeError as error:
-            raise ValueError(f"With distributed=True no process has all rows. {error}") from error
-        if X_meta is None:
-            raise ValueError("distributed=True needs a meta set: prototypes of the rows would differ by process.")
-        if not (self.embedding is None or isinstance(self.embedding, str)):
-            raise ValueError("distributed=True takes embedding='scale' or None: another would differ by process.")
-        if self.metric in ("seuclidean", "mahalanobis"):
-            raise ValueError(f"metric={self.metric!r} needs all rows at once: with distributed=True use another.")
-
-    def _check_rows(self, X, name, *, reset):
-        if not len(X):
-            raise ValueError(f"{name} has 0 sample(s), while a minimum of 1 is required.")
-        if reset:
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"{name} has {X.shape[1]} features, but the training samples have {self.n_features_in_}: take both "
-                "from the same layer of the network."
-            )
-        return X
-
-    def _fit_embedding(self, X, y, sample_weight):
-        if self.embedding is None:
-            return None
-        if isinstance(self.embedding, str):
-            total = all_reduce if self._shared else np.asarray
-            return Standardise.fit(X, sample_weight, compute_of(self.n_jobs), total)
-        return fit_embedding(self.embedding, _host(X), y, sample_weight, self.random_state)
-
-    def _embed(self, X, name):
-        ours = self.embedding is None or isinstance(self.embedding, str)
-        if ours:
-            Z = X if self.embedding_ is None else self.embedding_.transform(X, compute_of(self.n_jobs))
-            if not bool(torch.isfinite(Z).all()):
-                raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
-        else:
-            Z = embed(self.embedding_, _host(X), name)
-        if X.device.type == "cpu" or self.metric not in GEMM_METRICS or issparse(Z):
-            Z = _host_rows(Z)
-        else:
-            Z = torch.as_tensor(Z, device=X.device)
-        return Z.astype(np.float64) if self._widen else Z
-
-    def _new_model(self, rows, meta, target, stream):
-        model = SharedModel if self._shared else _BatchModel if stream else TransportModel
-        return model(self.get_params(deep=False), rows, meta, target, stream=stream)
-
-
-class _BatchModel(TransportModel):
-    """A mini-batch: its reliability, which would take longer than all else, says little."""
-
-    def _meter_add(self, ordered):
-        if self.settings["reg"] == "auto":
-            super()._meter_add(ordered)
-
-
-def _host_rows(Z):
-    return Z if issparse(Z) else to_numpy(Z)

@@ -74,7 +74,7 @@ def test_without_labels_and_without_meta_set(sets):
     X, y, X_meta, _ = tensors(sets)
     expected = OTSampleWeighter().fit_weights(sets[0], None, sets[2])
     np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, None, X_meta).numpy(), expected, rtol=1e-4)
-    expected = OTSampleWeighter().fit_weights(sets[0], sets[1])
+    expected = OTSampleWeighter(n_prototypes=1).fit_weights(sets[0], sets[1])
     np.testing.assert_allclose(OTReweighter(OTSampleWeighter()).refit(X, y).numpy(), expected, rtol=1e-4)
 
 

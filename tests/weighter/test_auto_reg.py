@@ -73,6 +73,7 @@ def test_votes_are_those_of_the_weights_without_the_column(dtype, rtol, label_co
     assert_allclose(votes_of(D, a, codes, columns, table, log_ratio, dtype=dtype), expected, rtol=rtol)
 
 
+@pytest.mark.filterwarnings("ignore:The weights have collapsed")
 def test_hard_labels_give_the_votes_of_a_weighter_that_never_saw_the_sample(blobs):
     X, y, X_meta, y_meta = blobs
     order = np.argsort(y, kind="stable")

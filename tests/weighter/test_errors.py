@@ -372,3 +372,44 @@ def test_sparse_rows_without_entries():
 def test_one_call_refuses_what_the_weighter_does():
     with pytest.raises(ValueError, match="'reg' parameter of OTSampleWeighter"):
         ot_sample_weight(X, Y, X_META, Y_META, reg=-1)
+
+
+# ------------------------------------------------------------------------------------------------
+# Legal, and seldom meant
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_weights", "partial_fit"])
+def test_a_forgotten_meta_set_is_told(method):
+    with pytest.warns(UserWarning, match="no meta set.*Pass X_meta and y_meta.*n_prototypes=1") as caught:
+        getattr(OTSampleWeighter(), method)(X, Y)
+    assert [warning.filename for warning in caught] == [__file__]
+    # the same, where it is meant
+    getattr(OTSampleWeighter(n_prototypes=1), method)(X, Y)
+
+
+def test_swapped_sets_are_told():
+    A, y = np.random.default_rng(0).normal(size=(70, 3)), np.arange(70) % 2
+    with pytest.warns(UserWarning, match=r"X_meta has 70 rows and X has 6.*fit\(X, y, X_meta, y_meta\).*swapped"):
+        OTSampleWeighter().fit(X_META, Y_META, A, y)
+    OTSampleWeighter().fit(X_META, Y_META, A[:60], y[:60])
+    OTSampleWeighter().partial_fit(X_META, Y_META, A, y)  # the first chunk may be short
+
+
+@pytest.mark.parametrize("params", [{"prior": "uniform"}, {"label_cost": "hard"}, {"metric": "euclidean"}])
+def test_collapsed_weights_are_told(params):
+    A, B = np.random.default_rng(0).normal(size=(400, 3)), X_META
+    y = (np.arange(400) % 10 == 0).astype(int)
+    with pytest.warns(UserWarning, match="collapsed onto a few rows: .* reg=0.001 is too small.*max_weight") as caught:
+        w = OTSampleWeighter(reg=0.001, **params).fit_weights(A, y, B, Y_META)
+    prior = np.ones(400) if params.get("prior") == "uniform" else np.where(y, 1 / 40, 1 / 360)
+    sizes = [v.sum() ** 2 / (v @ v) for v in (w, prior)]
+    assert sizes[0] < 0.1 * sizes[1]
+    assert f"count as {sizes[0]:.1f}, and prior weights would make them {sizes[1]:.1f}" in str(caught[0].message)
+    OTSampleWeighter(reg=0.2, **params).fit_weights(A, y, B, Y_META)
+    OTSampleWeighter(reg=0.001, max_weight=1.5, **params).fit(A, y, B, Y_META)
+
+
+def test_a_row_of_weight_k_counts_as_k_rows_that_have_not_collapsed():
+    A, y = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 2
+    weight = np.r_[1000.0, 1000.0, np.ones(98)]  # Kish's size of the given weights alone is 2.2
+    OTSampleWeighter(reg=0.2).fit(A, y, X_META, Y_META, sample_weight=weight)

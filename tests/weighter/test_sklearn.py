@@ -25,6 +25,7 @@ def sets():
     return X[:110], y[:110], X[110:], y[110:]
 
 
+@pytest.mark.filterwarnings("ignore:There is no meta set")  # of which the checks know nothing
 @parametrize_with_checks(
     [
         OTSampleWeighter(),

@@ -1,0 +1,364 @@
+"""The checks of both sets: what was given becomes one value, checked and embedded.
+
+Nothing here writes to an estimator, so that an error leaves it as it was.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from skotw._compat import num_samples, safe_indexing
+from skotw._transport.arrays import like, like_rows
+from skotw._validation import check_weights, named, warn
+
+from .embedding import embed, fit_embedding, float_dtypes
+from .frames import is_frame
+from .labels import Target, target_kind
+from .sets import Meta, Rows
+from .settings import Settings
+
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "warn_of_mistakes"]
+
+# A meta set of more than so many rows per training row is no meta set.
+_SWAPPED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Rows, labels and weights as they came."""
+
+    X: object
+    y: object = None
+    X_meta: object = None
+    y_meta: object = None
+    sample_weight: object = None
+    sample_weight_meta: object = None
+
+
+# Number and names of features are scikit-learn's to check, which keeps them on an estimator and names its class.
+_Keeper = type("OTSampleWeighter", (BaseEstimator,), {})
+
+
+@dataclass(frozen=True, eq=False)
+class Intake:
+    """How rows are checked and embedded: those of either set, and those that come later.
+
+    Attributes
+    ----------
+    settings : Settings
+    features : dict or None
+        ``n_features_in_`` and ``feature_names_in_`` of the training rows.
+    embedding : transformer or None
+        Fitted.
+    widen : bool
+        Whether embedded float32 rows are measured in float64.
+    """
+
+    settings: Settings
+    features: dict | None = None
+    embedding: object = None
+    widen: bool = False
+
+    def meet(self, X):
+        """Training rows, checked, and the intake that knows their features."""
+        X, features = self._check(X, "X", 1)
+        return replace(self, features=features), X
+
+    def check(self, X, name, least=1):
+        """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
+        return self._check(X, name, least)[0]
+
+    def fit(self, X, y, sample_weight):
+        """The intake with its embedding fitted to training rows, and those rows embedded."""
+        fitted = self
+        if self.settings.metric != "precomputed":
+            fitted = replace(self, embedding=self._fit_embedding(X, y, sample_weight))
+        Z = fitted.embed(X, "X")
+        if self.settings.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z):
+            return replace(fitted, widen=True), Z.astype(np.float64)
+        return fitted, Z
+
+    def embed(self, X, name):
+        """Rows as distances are measured between them."""
+        metric = self.settings.metric
+        Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean")
+        if metric == "precomputed" and Z.min() < 0:
+            raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
+        return Z.astype(np.float64) if self.widen else Z
+
+    def _check(self, X, name, least):
+        keeper, reset = _Keeper(), self.features is None
+        vars(keeper).update(self.features or {})
+        ours, embedding = self.settings.embeds_by_itself, self.settings.embedding
+        if self.settings.metric != "precomputed" and (not ours or (embedding and is_frame(X))):
+            validate_data(keeper, X, reset=reset, skip_check_array=True)
+            if num_samples(X) < least:
+                raise ValueError(f"{name} has 0 sample(s), while a minimum of {least} is required.")
+            return X, vars(keeper)
+        checks = {"accept_sparse": "csr", "dtype": float_dtypes(X), "ensure_all_finite": False}
+        checks["ensure_min_samples"] = least
+        if name == "X":
+            X = validate_data(keeper, X, reset=reset, **checks)
+        else:
+            validate_data(keeper, X, reset=False, skip_check_array=True)
+            X = check_array(X, **checks, input_name=name)
+        return X, vars(keeper)
+
+    def _fit_embedding(self, X, y, sample_weight):
+        settings = self.settings
+        return fit_embedding(settings.embedding, X, y, sample_weight, settings.random_state, settings.n_jobs)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Rows with weight, and where they stand among the rows given (``kept`` None: all of them)."""
+
+    rows: Rows
+    kept: np.ndarray | None
+    n_given: int
+
+    @property
+    def reference(self):
+        """An array of the rows' library, dtype and device."""
+        return self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
+
+    def scatter(self, values):
+        """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
+        values = like(values, self.reference) if isinstance(values, np.ndarray) else values
+        if self.kept is None:
+            return values
+        out = like(np.zeros((self.n_given, *values.shape[1:])), self.reference)
+        out[self.kept] = values
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """Both sets, checked against each other and embedded.
+
+    Attributes
+    ----------
+    intake : Intake
+        For rows that come later.
+    target : Target
+        Of the meta samples, or of the training rows where there are none.
+    chunk : Chunk
+        The training rows; of a stream the first of them.
+    meta : Meta or None
+        None where class prototypes of the training rows are to step in.
+    """
+
+    intake: Intake
+    target: Target
+    chunk: Chunk
+    meta: Meta | None
+
+
+def warn_of_mistakes(given, settings, *, stream=False):
+    """Say what is legal and seldom meant."""
+    if settings.metric == "precomputed":
+        return
+    if given.X_meta is None and settings.n_prototypes is None:
+        warn(
+            "There is no meta set: the mean of each class of the training rows, wrong labels included, takes its "
+            "place. Pass X_meta and y_meta, trusted rows and their labels, or n_prototypes=1 if the means are meant."
+        )
+    if given.X_meta is not None and not stream:
+        n, n_meta = num_samples(given.X), num_samples(given.X_meta)
+        if n_meta > _SWAPPED * n:
+            warn(
+                f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. The order "
+                "is fit(X, y, X_meta, y_meta): look whether the sets are swapped."
+            )
+
+
+def _check_settings(settings):
+    """Refuse combinations of parameters that make no sense."""
+    if settings.metric == "precomputed":
+        if not settings.embeds_by_itself:
+            raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
+        if settings.n_prototypes is not None:
+            raise ValueError(
+                "metric='precomputed' has no rows to average: leave n_prototypes at None, and give the "
+                "costs to the prototypes instead."
+            )
+    if settings.solver == "gradient" and settings.label_cost == "hard":
+        raise ValueError("solver='gradient' needs finite costs: use label_cost='auto', or solver='exact'.")
+
+
+def check_sets(given, intake, *, stream=False):
+    """Check the two sets against each other, and settle how later rows are taken.
+
+    Parameters
+    ----------
+    given : Given
+    intake : Intake
+        Knows the settings, and nothing yet of any rows.
+    stream : bool
+        More rows will come, of other classes perhaps.
+
+    Returns
+    -------
+    Input
+    """
+    settings = intake.settings
+    _check_settings(settings)
+    _check_given(given, settings)
+    intake, X = intake.meet(given.X)
+    X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
+    if len(weight) < 2:
+        raise ValueError(
+            f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
+            "against, and a minimum of 2 is required."
+        )
+    alone = settings.metric != "precomputed" and given.X_meta is None
+    y_reference = y if alone else given.y_meta
+    kind = None if y_reference is None else target_kind(y_reference, settings.target_type)
+    _check_kind(kind, settings, alone)
+    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight)
+    by_cell = settings.prior == "balanced" or settings.n_prototypes is not None
+    if alone:
+        target = Target.of(y, len(weight), settings.target_type, by_cell)
+        meta = None
+    else:
+        Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)
+        target = Target.of(y_meta, len(meta_weight), settings.target_type, by_cell)
+        meta = Meta(Z_meta, target, meta_weight)
+    codes, values = target.encode(y, len(weight), "y")
+    n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
+    if kind == "classes" and n_classes < 2:
+        raise ValueError(
+            f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
+            "weights from the features alone leave out y and y_meta."
+        )
+    chunk = Chunk(Rows(Z, codes, values, weight), kept, num_samples(given.X))
+    return Input(intake, target, chunk, meta)
+
+
+def check_chunk(given, intake, target):
+    """Rows for a model that stands.
+
+    Parameters
+    ----------
+    given : Given
+        Without a meta set.
+    intake : Intake
+    target : Target
+
+    Returns
+    -------
+    Chunk
+    """
+    X = intake.check(given.X, "X")
+    X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
+    Z = intake.embed(X, "X")
+    codes, values = target.encode(y, len(weight), "y")
+    return Chunk(Rows(Z, codes, values, weight), kept, num_samples(given.X))
+
+
+def _check_given(given, settings):
+    """Which of the sets were given, and whether that makes sense."""
+    X_meta, y, y_meta = given.X_meta, given.y, given.y_meta
+    numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
+    if numbers and not isinstance(X_meta[0], str):
+        raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
+    if settings.metric == "precomputed":
+        if (y is None) != (y_meta is None):
+            raise ValueError("metric='precomputed' needs y_meta, the labels of X's columns, together with y.")
+        return
+    if X_meta is not None and y_meta is None and y is not None:
+        raise ValueError("X_meta was given without y_meta: pass the labels of the trusted rows.")
+    if X_meta is None and y_meta is not None:
+        raise ValueError("y_meta was given without X_meta: pass the trusted rows themselves.")
+    if X_meta is None and given.sample_weight_meta is not None:
+        raise ValueError("sample_weight_meta was given without X_meta and y_meta.")
+    if X_meta is None and y is None:
+        raise ValueError(
+            "OTSampleWeighter requires y to be passed, but the target y is None. Pass y, or X_meta for weights from "
+            "the features alone."
+        )
+
+
+def _check_kind(kind, settings, alone):
+    """Whether the kind of labels has what the settings ask for; ``alone``: without a meta set."""
+    if kind == "continuous":
+        if alone:
+            raise ValueError(
+                "Unknown label type: continuous. A continuous target has no classes whose prototypes could "
+                "stand in for a meta set: pass X_meta and y_meta, or class labels."
+            )
+        if settings.n_prototypes is not None:
+            raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
+    if (kind in ("continuous", "columns") or kind is None) and settings.label_cost == "hard":
+        raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
+    if (kind == "continuous" or kind is None) and not isinstance(settings.class_mass, str):
+        raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
+
+
+def _meta_rows(given, intake, Z):
+    """Embedded trusted rows, their labels and weights, without weightless ones."""
+    X_meta, y_meta, weight = given.X_meta, given.y_meta, given.sample_weight_meta
+    if intake.settings.metric == "precomputed":
+        Z_meta, n_meta = _meta_costs(given, intake, Z), Z.shape[1]
+        if weight is None:
+            return Z_meta, y_meta, np.ones(n_meta)
+        weight = check_weights(weight, "sample_weight_meta", n_meta)
+        if not (weight > 0).all():
+            raise ValueError(
+                "metric='precomputed' takes positive sample_weight_meta: drop the columns of X whose weight is zero."
+            )
+        return Z_meta, y_meta, weight
+    if num_samples(X_meta) == 0:
+        raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
+    X_meta = intake.check(X_meta, "X_meta")
+    if y_meta is not None:
+        check_consistent_length(X_meta, y_meta)
+    X_meta, y_meta, weight, _ = _drop_weightless(X_meta, y_meta, weight, "sample_weight_meta")
+    Z_meta = intake.embed(X_meta, "X_meta")
+    if Z_meta.shape[1] != Z.shape[1]:
+        raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
+    return like_rows(Z_meta, Z), y_meta, weight
+
+
+def _meta_costs(given, intake, Z):
+    """Costs among the meta samples, which only the reliability needs; None without."""
+    n_meta = Z.shape[1]
+    if given.y_meta is not None and num_samples(given.y_meta) != n_meta:
+        raise ValueError(
+            f"With metric='precomputed' X must have one column per meta sample: it has {n_meta}, and "
+            f"y_meta has {num_samples(given.y_meta)} labels."
+        )
+    if given.X_meta is None:
+        return None
+    Z_meta = intake.embed(intake.check(given.X_meta, "X_meta"), "X_meta")
+    if Z_meta.shape[0] != n_meta:
+        raise ValueError(
+            f"With metric='precomputed' X has the costs to {n_meta} meta samples, so X_meta must have "
+            f"shape {(n_meta, n_meta)}, the costs among them; got {tuple(Z_meta.shape)}."
+        )
+    return Z_meta
+
+
+def _drop_weightless(X, y, weight, name):
+    """Rows of positive weight, their labels and weights, and their indices (None: all of them)."""
+    n_samples = num_samples(X)
+    if weight is None:
+        return X, y, np.ones(n_samples), None
+    weight = check_weights(weight, name, n_samples)
+    if (weight > 0).all():
+        return X, y, weight, None
+    kept = np.flatnonzero(weight > 0)
+    y = None if y is None else safe_indexing(y, kept)
+    return safe_indexing(X, kept), y, weight[kept], kept
+
+
+def _squares_leave_float32(Z):
+    """Whether rows are float32 of a scale whose squares, or their inverse, are not: they are measured in float64."""
+    if not (issparse(Z) or isinstance(Z, np.ndarray)) or Z.dtype != np.float32 or not Z.shape[1]:
+        return False
+    peak = max(abs(Z.max()), abs(Z.min()))
+    return bool(peak > 1e15 or 0 < peak < 1e-12)

@@ -1,0 +1,65 @@
+"""Parameters of the weighter as they were when a fit began."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+__all__ = ["Settings"]
+
+# Parameters that do not change a number, and may change from chunk to chunk.
+_HARMLESS = ("n_jobs", "verbose")
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What :class:`~skotw.OTSampleWeighter` was set to, and what of it the model keeps.
+
+    ``nested`` are the parameters of the embedding, by the names that ``set_params`` takes.
+    """
+
+    metric: object
+    label_weight: float
+    label_cost: str
+    reg: float | str
+    reg_prior: float
+    prior: str
+    class_mass: str | Mapping
+    target_type: str
+    n_prototypes: int | None
+    embedding: object
+    cost_scale: float | None
+    max_weight: float | None
+    solver: str
+    n_jobs: int | None
+    random_state: object
+    verbose: int
+    nested: Mapping
+
+    @classmethod
+    def of(cls, estimator):
+        own = estimator.get_params(deep=False)
+        nested = {name: value for name, value in estimator.get_params(deep=True).items() if name not in own}
+        taken = {field.name: own[field.name] for field in fields(cls) if field.name in own}
+        if isinstance(taken["class_mass"], dict):
+            taken["class_mass"] = dict(taken["class_mass"])
+        return cls(**taken, nested=nested)
+
+    @property
+    def embeds_by_itself(self):
+        """Whether the embedding is one of ours, or none."""
+        return self.embedding is None or isinstance(self.embedding, str)
+
+    def changed(self, now):
+        """Names of the parameters that are others in ``now`` and would give other numbers."""
+        before, after = ({**vars(settings), **settings.nested} for settings in (self, now))
+        names = [name for name in {**before, **after} if name not in ("nested", *_HARMLESS)]
+        missing = object()
+        return [name for name in names if not _same(before.get(name, missing), after.get(name, missing))]
+
+
+def _same(a, b):
+    if a is b:
+        return True
+    try:
+        return bool(a == b) or bool(a != a and b != b)
+    except ValueError:  # arrays, of which only the same one is known to be equal
+        return False
