@@ -27,6 +27,7 @@ def expected_failures(estimator):
     return {}
 
 
+@pytest.mark.filterwarnings("ignore:There is no meta set:UserWarning")
 @parametrize_with_checks(
     [
         OTWeightedClassifier(),

@@ -133,8 +133,8 @@ def test_meta_rows_stay_out_on_request(sets):
 
 def test_prototypes_without_a_meta_set(sets):
     X, y = sets[:2]
-    clf = OTWeightedClassifier(Witness()).fit(X, y)
-    assert_array_equal(clf.estimator_.seen_[2], ot_sample_weight(X, y))
+    clf = OTWeightedClassifier(Witness(), weighter=OTSampleWeighter(n_prototypes=1)).fit(X, y)
+    assert_array_equal(clf.estimator_.seen_[2], ot_sample_weight(X, y, n_prototypes=1))
     assert clf.estimator_.seen_[0] is X
 
 

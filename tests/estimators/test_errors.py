@@ -145,7 +145,11 @@ def test_parameters_that_make_no_sense(params, match):
 @pytest.mark.parametrize(
     ("params", "fit", "match"),
     [
-        ({}, {"X_meta": None, "y_meta": None}, "pass X_meta and y_meta.*or use n_refits=0"),
+        (
+            {"weighter": OTSampleWeighter(n_prototypes=1)},
+            {"X_meta": None, "y_meta": None},
+            "pass X_meta and y_meta.*or use n_refits=0",
+        ),
         ({"weighter": OTSampleWeighter(n_prototypes=1)}, {}, "leave the weighter's n_prototypes at None"),
         (
             {"weighter": OTSampleWeighter(metric="cityblock")},

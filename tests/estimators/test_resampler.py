@@ -68,7 +68,7 @@ def test_containers_and_seeds():
     assert_array_equal(frame, expected)
     assert list(frame.columns) == list("abcde")
     assert_array_equal(labels_too, labels)
-    rows, _ = OTResampler(random_state=0).fit_resample(sparse.csc_array(X), Y)
+    rows, _ = OTResampler(weighter=OTSampleWeighter(n_prototypes=1)).fit_resample(sparse.csc_array(X), Y)
     assert sparse.issparse(rows)
     other, _ = OTResampler(random_state=1).fit_resample(X, Y, **META)
     assert not np.array_equal(other, expected)

@@ -30,6 +30,7 @@ KINDS = {
     "as many rows as X": (OTWeightedClassifier(), Y, LONG),
     "has labels that y lacks": (OTWeightedClassifier(), NAMES[Y], LOST),
     "corrected twice": (OTWeightedClassifier(LogisticRegression(class_weight="balanced")), Y, META),
+    "There is no meta set": (OTWeightedClassifier(), Y, {}),
     "Without trusted rows": (OTWeightedRegressor(), X.sum(axis=1), {}),
     "column-vector y was passed": (OTWeightedRegressor(), X.sum(axis=1, keepdims=True), TARGET),
     "outside the range of those in": (OTWeightedRegressor(), X.sum(axis=1) + 50, TARGET),
