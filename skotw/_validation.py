@@ -11,14 +11,32 @@ import numpy as np
 import sklearn
 from array_api_compat import is_array_api_obj, to_device
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import DataConversionWarning
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 
 def to_numpy(x):
     """Bring a tensor to the host, and leave everything else as it is."""
     return np.asarray(to_device(x, "cpu")) if is_array_api_obj(x) else x
+
+
+def one_column(y, name="y"):
+    """Labels of one dimension; a column is taken for that, with scikit-learn's warning, here at the user's line."""
+    if label_columns(y) == 1:
+        warn(
+            "A column-vector y was passed when a 1d array was expected. "
+            f"Change the shape of {name} to (n_samples,), for example using ravel().",
+            DataConversionWarning,
+        )
+    return column_or_1d(y)
+
+
+def label_columns(y):
+    """Number of columns of labels of any container; None where they have one dimension."""
+    shape = np.asarray(to_numpy(y)).shape
+    return shape[1] if len(shape) == 2 else None
 
 
 def encode_labels(y):

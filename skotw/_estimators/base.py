@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
-from skotw._validation import named, set_all_or_none, unchanged_on_error, warn
+from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
 from .balanced_twice import warn_balanced_twice
@@ -309,7 +309,7 @@ def _look_like_rows(values):
 
 def _refuse_other_columns(y, y_meta):
     """Meta-estimators that fit one model per label column hand on one column of y, and all of the meta set."""
-    n_columns = [np.shape(labels)[1] if np.ndim(labels) == 2 else 1 for labels in (y, y_meta)]
+    n_columns = [label_columns(labels) or 1 for labels in (y, y_meta)]
     if n_columns[0] != n_columns[1]:
         raise ValueError(
             f"y_meta has {n_columns[1]} label column(s) and y has {n_columns[0]}. If a meta-estimator around this one "

@@ -3,13 +3,12 @@
 import numpy as np
 from scipy.stats import beta
 from sklearn.base import RegressorMixin
-from sklearn.exceptions import DataConversionWarning
 from sklearn.linear_model import Ridge
-from sklearn.utils import column_or_1d, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import num_samples
-from skotw._validation import check_weights, to_numpy, warn
+from skotw._validation import check_weights, one_column, to_numpy, warn
 
 from .base import BaseOTWeighted, Sets, learns_weights
 
@@ -167,13 +166,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
     def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
-        if y is not None and len(getattr(y, "shape", ())) == 2 and y.shape[1] == 1:
-            warn(
-                "A column-vector y was passed when a 1d array was expected. Pass y.ravel(), or the column of the data "
-                "frame.",
-                DataConversionWarning,
-            )
-        y = y if y is None else column_or_1d(y)
+        y = y if y is None else one_column(y)
         if y is None or X_meta is not None or y_meta is not None:
             sets = super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)
             _warn_other_targets(y, sets.y_meta)

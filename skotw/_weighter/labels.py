@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import named, to_numpy
+from skotw._validation import named, one_column, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -167,7 +167,7 @@ def check_labels(y, kind, name):
                 "equality: bin them, or keep the one column that matters."
             )
         return y
-    y = column_or_1d(y, warn=True)
+    y = one_column(y, name)
     missing = y != y if y.dtype.kind in "fO" else np.zeros(len(y), dtype=bool)
     if np.any(missing) or (y.dtype.kind == "O" and any(v is None for v in y)):
         raise ValueError(f"Input {name} contains NaN or None. Drop the rows without a label.")

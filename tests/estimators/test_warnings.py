@@ -33,6 +33,8 @@ KINDS = {
     "There is no meta set": (OTWeightedClassifier(), Y, {}),
     "Without trusted rows": (OTWeightedRegressor(), X.sum(axis=1), {}),
     "column-vector y was passed": (OTWeightedRegressor(), X.sum(axis=1, keepdims=True), TARGET),
+    "A column-vector y": (OTWeightedClassifier(), Y[:, None], META),
+    "Change the shape of y_meta": (OTWeightedClassifier(), Y, {**META, "y_meta": Y_META[:, None]}),
     "outside the range of those in": (OTWeightedRegressor(), X.sum(axis=1) + 50, TARGET),
 }
 
