@@ -53,8 +53,10 @@ class OTResampler(WeighsFirst):
     >>> from collections import Counter
     >>> from sklearn.datasets import make_classification
     >>> from skotw import OTResampler
-    >>> X, y = make_classification(200, weights=[0.9], random_state=0)
-    >>> X_drawn, y_drawn = OTResampler(random_state=0).fit_resample(X, y)
+    >>> from skotw.meta import balanced_meta_split
+    >>> X, y = make_classification(200, weights=[0.9], class_sep=2.0, random_state=0)
+    >>> X, y, X_meta, y_meta = balanced_meta_split(X, y, n_per_class=5, random_state=0)
+    >>> X_drawn, y_drawn = OTResampler(random_state=0).fit_resample(X, y, X_meta=X_meta, y_meta=y_meta)
     >>> X_drawn.shape
     (200, 20)
     >>> 80 < Counter(y_drawn.tolist())[1] < 120
