@@ -15,8 +15,9 @@ import sklearn
 from array_api_compat import is_array_api_obj, is_torch_array, to_device
 from narwhals.stable.v2.dependencies import is_into_dataframe
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import DataConversionWarning
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 
@@ -30,6 +31,23 @@ def to_numpy(x):
     if isinstance(x, list | tuple) and x and is_torch_array(x[0]):
         return np.stack([to_numpy(row) for row in x])
     return np.asarray(to_device(x, "cpu")) if is_array_api_obj(x) else x
+
+
+def one_column(y, name="y"):
+    """Labels of one dimension; a column is taken for that, with scikit-learn's warning, here at the user's line."""
+    if label_columns(y) == 1:
+        warn(
+            "A column-vector y was passed when a 1d array was expected. "
+            f"Change the shape of {name} to (n_samples,), for example using ravel().",
+            DataConversionWarning,
+        )
+    return column_or_1d(y)
+
+
+def label_columns(y):
+    """Number of columns of labels of any container; None where they have one dimension."""
+    shape = np.asarray(to_numpy(y)).shape
+    return shape[1] if len(shape) == 2 else None
 
 
 def _unmasked(x):
@@ -209,7 +227,7 @@ def named(labels, most=10):
 
 # Folders between the user's line and ours; libraries that are optional are named, not imported.
 _OURS = [Path(module.__file__).parent for module in (sys.modules[__package__], sklearn, joblib)]
-_OTHERS = [Path(sklearn.__file__).parents[1] / name for name in ("skorch", "torch")]
+_OTHERS = [Path(sklearn.__file__).parents[1] / name for name in ("imblearn", "skorch", "torch")]
 _BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, *_OTHERS])
 
 
@@ -240,5 +258,15 @@ def unchanged_on_error(*objects):
 def set_all_or_none(estimator, params):
     """``estimator.set_params(**params)`` that sets nothing, nested parameters included, where one name is unknown."""
     parts = [estimator, *estimator.get_params(deep=True).values(), *params.values()]
-    with unchanged_on_error(*(part for part in parts if isinstance(part, BaseEstimator))):
-        return BaseEstimator.set_params(estimator, **params)
+    parts = [part for part in parts if hasattr(part, "set_params") and not isinstance(part, type)]
+    # XGBoost, LightGBM and CatBoost keep parameters in dictionaries, which they write to
+    written = [value for part in parts for value in vars(part).values() if isinstance(value, dict)]
+    before = [dict(value) for value in written]
+    try:
+        with unchanged_on_error(*parts):
+            return BaseEstimator.set_params(estimator, **params)
+    except BaseException:
+        for value, content in zip(written, before, strict=True):
+            value.clear()
+            value.update(content)
+        raise

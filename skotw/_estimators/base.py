@@ -1,23 +1,76 @@
 """What all estimators share that learn weights first: both sets, the weights, the fit of the inner estimator."""
 
+import re
 import warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from numbers import Real
 
 import numpy as np
+from scipy import sparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import has_fit_parameter
 
-from skotw._compat import HasMethods, Interval, StrOptions
-from skotw._validation import named, warn
+from skotw._compat import HasMethods, Interval, StrOptions, fit_context
+from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
+from .balanced_twice import warn_balanced_twice
 from .both_sets import check_handed_on, join_labels, join_rows, unwrap
 from .meta_weight import joint_weights
-from .weight_routing import WeightRoute, find_route, fit_weighted
+from .weight_routing import (
+    WeightRoute,
+    find_route,
+    find_samplers,
+    fit_weighted,
+    nested_parts,
+    with_defaults,
+)
+
+_BY_KEYWORD = "Pass the trusted rows by keyword: {}(X, y, X_meta=X_meta, y_meta=y_meta)."
+# Features are told to be copies of each other by this many rows at first, if those hold more values than this.
+_LEAST_ROWS = 100
+_MOST_VALUES_BY_CHANCE = 10
+_MEANT_FOR_THE_META_SET = re.compile("meta(?!data)|trust|clean", re.IGNORECASE)
+
+
+def learns_weights(method):
+    """Decorate a fit that takes trusted rows: they are told from misspelt arguments, and an error changes nothing."""
+    parameters = signature(method).parameters
+    n_positional = sum(parameter.kind is Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
+    by_keyword = _BY_KEYWORD.format(method.__name__)
+
+    @fit_context(prefer_skip_nested_validation=False)
+    @wraps(method)
+    def fit(self, *args, **kwargs):
+        if len(args) >= n_positional:
+            taken = " and ".join(", ".join([*parameters][1:n_positional]).rsplit(", ", 1))
+            raise TypeError(f"{type(self).__name__}.{method.__name__} takes {taken} by position. {by_keyword}")
+        for name in kwargs.keys() - parameters.keys():
+            if _MEANT_FOR_THE_META_SET.search(name) and "__" not in name and not self._hands_on(name):
+                raise TypeError(f"{type(self).__name__}.{method.__name__} knows no {name!r}. {by_keyword}")
+        with unchanged_on_error(self), _state_kept_on_error(self.random_state):
+            return method(self, *args, **kwargs)
+
+    return fit
+
+
+@contextmanager
+def _state_kept_on_error(random_state):
+    if not isinstance(random_state, np.random.RandomState):
+        yield
+        return
+    before = random_state.get_state()
+    try:
+        yield
+    except BaseException:
+        random_state.set_state(before)
+        raise
 
 
 @dataclass(eq=False)
@@ -43,6 +96,37 @@ class WeighsFirst(BaseEstimator):
         "random_state": ["random_state"],
     }
 
+    def set_params(self, **params):
+        """Set parameters of this estimator, or what is nested in it, as ``weighter__reg``; an error sets none of them.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name.
+
+        Returns
+        -------
+        self : estimator instance
+            The estimator itself.
+        """
+        for name in params:
+            own, _, nested = name.partition("__")
+            if nested and own in self._stands_for and params.get(own, getattr(self, own)) is None:
+                raise ValueError(
+                    f"{name} cannot be set, since {own}=None has no parameters. Pass {own}={self._stands_for[own]}() "
+                    "to set or search over its parameters."
+                )
+        return set_all_or_none(self, params)
+
+    @property
+    def _stands_for(self):
+        """Parameters that hold an estimator, and the name of what None stands for."""
+        return {"weighter": OTSampleWeighter.__name__}
+
+    def _hands_on(self, name):
+        """Whether an argument of fit is one of the inner estimator's."""
+        return False
+
     def _new_weighter(self):
         """Unfitted weighter."""
         weighter = OTSampleWeighter() if self.weighter is None else clone(self.weighter)
@@ -54,9 +138,9 @@ class WeighsFirst(BaseEstimator):
 
     def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
         """Fit ``weighter_`` to both sets."""
-        _check_arguments(self, y, sample_weight)
         wrapped, X_meta, y_meta = isinstance(X_meta, tuple), unwrap(X_meta), unwrap(y_meta)
         if X_meta is not None and y_meta is not None:
+            _refuse_other_columns(y, y_meta)
             check_handed_on(X, y, X_meta, y_meta, wrapped=wrapped)
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
@@ -65,6 +149,7 @@ class WeighsFirst(BaseEstimator):
         sets = Sets(X, y, sample_weight, X_meta, y_meta, X, y)
         if X_meta is not None:
             _warn_lost(self.weighter_, self.include_meta)
+            _warn_drawn_features(X, X_meta)
             if self.include_meta:
                 sets.X_train, sets.y_train = join_rows(X, X_meta), join_labels(y, y_meta)
         return sets
@@ -88,26 +173,43 @@ class WeighsFirst(BaseEstimator):
                 setattr(self, name, getattr(known[0], name))
 
 
+# Under this name it appears in Python's own messages.
+WeighsFirst.set_params.__qualname__ = "set_params"
+
+
 class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
     """Base of estimators that fit another one with the weights."""
 
     __metadata_request__fit = {"X_meta": True, "y_meta": True}
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit"]), None],
         **WeighsFirst._parameter_constraints,
         "on_unweighted": [StrOptions({"raise", "bootstrap"})],
         "sample_weight_name": [str],
     }
 
     def _get_estimator(self):
-        return self._default_estimator() if self.estimator is None else self.estimator
+        return self._default_estimator() if self.estimator is None else with_defaults(self.estimator)
+
+    @property
+    def _stands_for(self):
+        return {**super()._stands_for, "estimator": self._default_estimator.__name__}
+
+    def _hands_on(self, name):
+        return any(has_fit_parameter(part, name) for part in nested_parts(self._get_estimator()).values())
 
     def _fit_all(self, X, y, sample_weight, X_meta, y_meta, fit_params):
         """Learn the weights and fit ``estimator_`` with them."""
+        check_arguments(self, y, sample_weight)
         estimator = self._get_estimator()
+        if not hasattr(estimator, "predict"):
+            raise ValueError(
+                f"The 'estimator' parameter of {type(self).__name__} must be an object implementing 'fit' and "
+                f"'predict' or None. Got {estimator!r} instead."
+            )
         route = self._find_route(estimator)
-        _warn_balanced_twice(estimator)
+        warn_balanced_twice(estimator)
         if fit_params and get_config()["enable_metadata_routing"]:
             fit_params = process_routing(self, "fit", **fit_params).estimator.fit
         random_state = check_random_state(self.random_state)
@@ -126,9 +228,18 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         return self._set_weights(sets, self.weighter_.sample_weight_)
 
     def _find_route(self, estimator):
-        if self.sample_weight_name != "auto":
-            return WeightRoute(self.sample_weight_name)
-        route = find_route(estimator)
+        route = find_route(estimator) if self.sample_weight_name == "auto" else WeightRoute(self.sample_weight_name)
+        samplers = find_samplers(estimator)
+        if samplers and route is not None:
+            if self.on_unweighted == "raise" or self.sample_weight_name != "auto":
+                own = type(self).__name__
+                raise ValueError(
+                    f"{named(samplers)} inside {type(estimator).__name__} changes which rows are fitted, so weights "
+                    f"would fall on other rows. Put it outside, imblearn.pipeline.make_pipeline({samplers[0]}(...), "
+                    f"{own}(...)), or put OTResampler in its place there, without {own}; "
+                    "on_unweighted='bootstrap' draws rows by weight before it sees them."
+                )
+            return None
         if route is None and self.on_unweighted == "raise":
             raise ValueError(
                 f"{type(estimator).__name__} takes no sample_weight, or something inside it takes none. Choose an "
@@ -136,22 +247,6 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
                 "if it takes weights under another name."
             )
         return route
-
-    def predict(self, X):
-        """Predict with the fitted inner estimator.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows, as in ``fit``.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predictions of ``estimator_``.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict(X)
 
     def get_metadata_routing(self):
         """Say which metadata goes where.
@@ -163,7 +258,9 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         """
         to_estimator = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
-        return router.add(estimator=self._get_estimator(), method_mapping=to_estimator)
+        with suppress(NotImplementedError):  # some, such as AdaBoost, take no part in routing: nothing goes to them
+            router.add(estimator=self._get_estimator(), method_mapping=to_estimator)
+        return router
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -185,17 +282,58 @@ def inner_has(name):
     return check
 
 
-def _check_arguments(estimator, y, sample_weight):
+def check_arguments(estimator, y, sample_weight):
+    """Refuse a missing y, and rows in the place of weights."""
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None. For weights from the "
             "features alone use OTSampleWeighter."
         )
-    if sample_weight is not None and np.asarray(sample_weight).ndim > 1:
+    if sample_weight is not None and _look_like_rows(sample_weight):
         raise ValueError(
-            "sample_weight has two dimensions. If these are the trusted rows, pass them by keyword: "
-            "fit(X, y, X_meta=X_meta, y_meta=y_meta)."
+            "sample_weight has two dimensions, or holds no numbers. If these are the trusted rows: "
+            + _BY_KEYWORD.format("fit")
         )
+
+
+def _look_like_rows(values):
+    """Whether what came as weights are rows of any kind, such as documents."""
+    if len(getattr(values, "shape", ())) > 1 or sparse.issparse(values):
+        return True
+    first = next(iter(values), 0.0) if np.iterable(values) else 0.0
+    return isinstance(first, (str, bytes, dict)) or np.ndim(first) > 0
+
+
+def _refuse_other_columns(y, y_meta):
+    """Meta-estimators that fit one model per label column hand on one column of y, and all of the meta set."""
+    n_columns = [label_columns(labels) or 1 for labels in (y, y_meta)]
+    if n_columns[0] != n_columns[1]:
+        raise ValueError(
+            f"y_meta has {n_columns[1]} label column(s) and y has {n_columns[0]}. If a meta-estimator around this one "
+            "takes the columns of y apart, as MultiOutputClassifier and the chains do, put it inside."
+        )
+
+
+def _warn_drawn_features(X, X_meta):
+    """Warn where features of X repeat each other and those of X_meta do not: a draw that X_meta had no part in.
+
+    Features of few values can be alike by chance.
+    """
+    if not all(isinstance(rows, np.ndarray) and rows.dtype.kind in "iuf" and rows.ndim == 2 for rows in (X, X_meta)):
+        return
+    first = {}
+    for j, start in enumerate(X[:_LEAST_ROWS].T):
+        same = first.setdefault(start.tobytes(), j)
+        if same == j or len(np.unique(start)) <= _MOST_VALUES_BY_CHANCE:
+            continue
+        alike = [np.array_equal(rows[:, same], rows[:, j], equal_nan=True) for rows in (X, X_meta)]
+        if alike == [True, False]:
+            warn(
+                "X has features that are copies of each other, and in X_meta these differ, as if the features of X had "
+                "been drawn with replacement and those of X_meta had not. BaggingClassifier and BaggingRegressor do so "
+                "with bootstrap_features=True; put them inside, or leave it False."
+            )
+            return
 
 
 def _warn_lost(weighter, include_meta):
@@ -209,13 +347,3 @@ def _warn_lost(weighter, include_meta):
             f"y_meta has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. If a "
             "fold of a cross-validation lost these labels, stratify it; if y spells them otherwise, correct y_meta.",
         )
-
-
-def _warn_balanced_twice(estimator):
-    for name, value in estimator.get_params(deep=True).items():
-        balanced = isinstance(value, str) and value.startswith("balanced")
-        if name.rpartition("__")[2] == "class_weight" and balanced:
-            warn(
-                f"The inner estimator has {name}={value!r}, and the weights balance the classes already: rare "
-                f"classes are corrected twice. Set {name}=None.",
-            )

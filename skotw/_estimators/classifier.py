@@ -9,10 +9,10 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import Interval, fit_context, num_samples, slice_params
+from skotw._compat import Interval, num_samples, slice_params
 from skotw._validation import check_index
 
-from .base import BaseOTWeighted, inner_has
+from .base import BaseOTWeighted, inner_has, learns_weights
 from .both_sets import check_classes
 from .n_refits import check_refit, class_probabilities, deal_folds, refit_weights
 from .weight_routing import take_rows
@@ -31,7 +31,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     ----------
     estimator : classifier or None, default=None
         Any classifier, pipeline or nested meta-estimator; None is
-        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came.
+        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came. Pass an instance to
+        search over its parameters, as in ``estimator__C``.
     weighter : OTSampleWeighter or None, default=None
         Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Pass an instance to search over its
         parameters, as in ``weighter__reg``.
@@ -48,8 +49,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         current model's class probabilities. Each refit costs five fits of the classifier, since the
         probabilities are out-of-fold.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a classifier that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
-        with replacement and with probabilities that go by the weights.
+        What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
+        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
     sample_weight_name : str, default="auto"
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
@@ -140,7 +141,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         self.sample_weight_name = sample_weight_name
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
         """Learn the weights and fit the classifier.
 
@@ -170,20 +171,45 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         ------
         ValueError
             If the two sets do not fit together, a training class has no trusted rows, y looks binarised, the
-            estimator takes no weights (see ``on_unweighted``), or it cannot do what ``n_refits`` asks for.
+            estimator takes no weights (see ``on_unweighted``), draws rows inside, or is no classifier, or it cannot do
+            what ``n_refits`` asks for. After any error the classifier is as it was before.
+        TypeError
+            If the trusted rows are passed by position or by another name.
 
         Warns
         -----
         UserWarning
-            If the trusted rows look as if they had been sliced or had missed a transformation, are training rows
-            as well, or have classes that the training rows lack, or if the estimator balances classes once more.
+            If the trusted rows look as if they had been sliced or had missed a transformation or a draw of features,
+            are training rows as well, or have classes that the training rows lack, or if the estimator balances classes
+            once more.
         """
         check_index(X=X, y=y)
         if y is not None:
             y = check_classes(y)
         self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+        if not hasattr(self.estimator_, "classes_"):
+            raise ValueError(
+                f"{type(self.estimator_).__name__} knows no classes after fit, so it is no classifier. For a "
+                "continuous target use OTWeightedRegressor."
+            )
         self.classes_ = self.estimator_.classes_
         return self
+
+    def predict(self, X):
+        """Predict with the fitted inner classifier.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predicted classes.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
 
     @available_if(inner_has("predict_proba"))
     def predict_proba(self, X):

@@ -3,8 +3,10 @@
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
+
+from skotw._transport.blocks import Compute
+from skotw._transport.cost import unit_rows
 
 from .weight_routing import take_rows
 
@@ -101,8 +103,22 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
     for rows, root, name in ((X, roots[0], "X"), (X_meta, roots[1], "X_meta")):
         Z = weighter._intake.embed(weighter._intake.check(rows, name), name)
         if weighter.metric == "cosine":
-            Z = normalize(Z) / np.sqrt(2)
+            Z = _cosine_as_squares(Z, name == "X_meta")
         blocks = Z / np.sqrt(2 * weighter.cost_scale_), root / np.sqrt(4 * hellinger_scale)
         both.append(sparse.hstack(blocks, format="csr") if sparse.issparse(Z) else np.hstack(blocks))
     joint = clone(weighter).set_params(metric="sqeuclidean", cost_scale=1.0, **settings)
     return joint.fit_weights(X=both[0], X_meta=both[1], **labels)
+
+
+def _cosine_as_squares(Z, is_meta):
+    """Rows whose squared Euclidean distances are the cosine distances of ``Z``.
+
+    Zero rows are at distance 1 of everything, each other included: those of either set get a direction of their own.
+    """
+    unit = unit_rows(Z, Compute())
+    unit = unit if sparse.issparse(unit) else unit.X * unit.scale[:, None]
+    squares = unit.multiply(unit).sum(axis=1) if sparse.issparse(unit) else (unit**2).sum(axis=1)
+    own = np.zeros((unit.shape[0], 2), dtype=unit.dtype)
+    own[:, int(is_meta)] = np.ravel(squares) == 0
+    both = sparse.hstack([unit, own], format="csr") if sparse.issparse(unit) else np.hstack([unit, own])
+    return both / np.sqrt(2)

@@ -1,16 +1,21 @@
 """OTWeightedRegressor: learn weights, then fit any regressor with them."""
 
 import numpy as np
+from scipy.stats import beta
 from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge
-from sklearn.utils import column_or_1d, get_tags
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import fit_context, num_samples
-from skotw._validation import check_index, check_weights, warn
+from skotw._compat import num_samples
+from skotw._validation import check_index, check_weights, one_column, to_numpy, warn
 
-from .base import BaseOTWeighted, Sets
+from .base import BaseOTWeighted, Sets, learns_weights
 
 __all__ = ["OTWeightedRegressor"]
+
+# Warn of targets that differ so much by chance with less than this probability.
+_CHANCE = 1e-3
 
 
 class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
@@ -34,8 +39,8 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         How much the trusted rows weigh where they join: a number is their share of the total weight; "auto" and
         "balanced" both give each the weight 1, since without classes there is nothing to balance.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a regressor that takes no ``sample_weight``: raise an error, or fit it to as many rows, drawn
-        with replacement and with probabilities that go by the weights.
+        What to do with a regressor that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
+        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
     sample_weight_name : str, default="auto"
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
@@ -97,7 +102,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         self.sample_weight_name = sample_weight_name
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
         """Learn the weights and fit the regressor.
 
@@ -126,15 +131,35 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         Raises
         ------
         ValueError
-            If the two sets do not fit together, or the estimator takes no weights (see ``on_unweighted``).
+            If the two sets do not fit together, or the estimator takes no weights (see ``on_unweighted``) or draws rows
+            inside. After any error the regressor is as it was before.
+        TypeError
+            If the trusted rows are passed by position or by another name.
 
         Warns
         -----
         UserWarning
-            If there are no trusted rows, so that every row keeps its ``sample_weight``, or if they look as if they had
-            been sliced or had missed a transformation, or are training rows as well.
+            If there are no trusted rows, so that every row keeps its ``sample_weight``, or if they look as if they or
+            their targets had missed a transformation, as under
+            :class:`~sklearn.compose.TransformedTargetRegressor`, or had been sliced, or are training rows as well.
         """
         return self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+
+    def predict(self, X):
+        """Predict with the fitted inner regressor.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows, as in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted targets.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
 
     def _new_weighter(self):
         weighter = super()._new_weighter()
@@ -142,9 +167,11 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
 
     def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
         check_index(X=X, y=y)
-        y = y if y is None else column_or_1d(y, warn=True)
+        y = y if y is None else one_column(y)
         if y is None or X_meta is not None or y_meta is not None:
-            return super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)
+            sets = super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)
+            _warn_other_targets(y, sets.y_meta)
+            return sets
         warn(
             "Without trusted rows a continuous target says nothing of weights: every row keeps its sample_weight. Pass "
             "X_meta and y_meta.",
@@ -165,3 +192,22 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         tags = super().__sklearn_tags__()
         tags.regressor_tags = get_tags(self._get_estimator()).regressor_tags or tags.regressor_tags
         return tags
+
+
+def _warn_other_targets(y, y_meta):
+    """Warn where most targets of one set lie outside the range of the other, more than chance would explain.
+
+    Of n values the share of the population outside their range has the distribution Beta(2, n - 1).
+    """
+    sets = [np.asarray(to_numpy(values), dtype=np.float64).ravel() for values in (y, y_meta)]
+    for (values, reference), names in zip((sets, sets[::-1]), (("y", "y_meta"), ("y_meta", "y")), strict=True):
+        if len(reference) < 2:
+            continue
+        share = np.mean((values < reference.min()) | (values > reference.max()))
+        if share > 0.5 and beta.sf(share, 2, len(reference) - 1) < _CHANCE:
+            warn(
+                f"{share:.0%} of the targets in {names[0]} lie outside the range of those in {names[1]}, as if y had "
+                "been transformed and y_meta had not. TransformedTargetRegressor transforms y alone: put it inside, "
+                "OTWeightedRegressor(TransformedTargetRegressor(...))."
+            )
+            return

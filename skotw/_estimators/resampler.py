@@ -1,10 +1,6 @@
 """OTResampler: draw rows by their weight, for whatever takes no weights."""
 
-from numbers import Integral
-
-from skotw._compat import Interval, fit_context
-
-from .base import WeighsFirst
+from .base import WeighsFirst, check_arguments, learns_weights
 from .weight_routing import draw_rows, take_rows
 
 __all__ = ["OTResampler"]
@@ -13,9 +9,10 @@ __all__ = ["OTResampler"]
 class OTResampler(WeighsFirst):
     """Draw a training set by weights that optimal transport learned.
 
-    Rows are drawn with replacement, each with a probability that goes by its weight, so that an estimator which takes
-    no ``sample_weight`` sees what a weighted one would. It follows the convention of imbalanced-learn's samplers and is
-    a step of :class:`imblearn.pipeline.Pipeline`; it does not need imbalanced-learn.
+    As many rows as there are, trusted ones included, are drawn with replacement, each with a probability that goes by
+    its weight, so that an estimator which takes no ``sample_weight`` sees what a weighted one would. It follows the
+    convention of imbalanced-learn's samplers and is a step of :class:`imblearn.pipeline.Pipeline`; it does not need
+    imbalanced-learn.
 
     Parameters
     ----------
@@ -29,8 +26,6 @@ class OTResampler(WeighsFirst):
         Whether trusted rows are among those that can be drawn.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh, as in :class:`OTWeightedClassifier`.
-    n_samples : int or None, default=None
-        Rows to draw. None draws as many as there are, trusted ones included where they take part.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw.
 
@@ -43,7 +38,7 @@ class OTResampler(WeighsFirst):
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows, empty where they take no part.
     sample_indices_ : ndarray of shape (n_drawn,)
-        Rows drawn by ``fit_resample``; index ``n_samples + j`` is trusted row j.
+        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is trusted row j.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -59,9 +54,9 @@ class OTResampler(WeighsFirst):
     >>> from sklearn.datasets import make_classification
     >>> from skotw import OTResampler
     >>> from skotw.meta import balanced_meta_split
-    >>> X, y = make_classification(220, weights=[0.9], random_state=0)
-    >>> X, y, *meta = balanced_meta_split(X, y, n_per_class=5, random_state=0)
-    >>> X_drawn, y_drawn = OTResampler(meta=tuple(meta), random_state=0).fit_resample(X, y)
+    >>> X, y = make_classification(200, weights=[0.9], class_sep=2.0, random_state=0)
+    >>> X, y, X_meta, y_meta = balanced_meta_split(X, y, n_per_class=5, random_state=0)
+    >>> X_drawn, y_drawn = OTResampler(random_state=0).fit_resample(X, y, X_meta=X_meta, y_meta=y_meta)
     >>> X_drawn.shape
     (220, 20)
     >>> 80 < Counter(y_drawn.tolist())[1] < 120
@@ -75,7 +70,6 @@ class OTResampler(WeighsFirst):
     _parameter_constraints = {
         **WeighsFirst._parameter_constraints,
         "meta": [tuple, None],
-        "n_samples": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -85,17 +79,15 @@ class OTResampler(WeighsFirst):
         meta=None,
         include_meta=True,
         meta_weight="auto",
-        n_samples=None,
         random_state=None,
     ):
         self.weighter = weighter
         self.meta = meta
         self.include_meta = include_meta
         self.meta_weight = meta_weight
-        self.n_samples = n_samples
         self.random_state = random_state
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit(self, X, y, *, X_meta=None, y_meta=None):
         """Learn the weights, and draw nothing.
 
@@ -118,7 +110,7 @@ class OTResampler(WeighsFirst):
         self._fit_sets(X, y, X_meta, y_meta)
         return self
 
-    @fit_context(prefer_skip_nested_validation=False)
+    @learns_weights
     def fit_resample(self, X, y, *, X_meta=None, y_meta=None):
         """Learn the weights and draw rows by them.
 
@@ -146,10 +138,11 @@ class OTResampler(WeighsFirst):
             If trusted rows come both as a parameter and as arguments, or the two sets do not fit together.
         """
         sets, weight = self._fit_sets(X, y, X_meta, y_meta)
-        self.sample_indices_ = draw_rows(weight, self.random_state, self.n_samples)
+        self.sample_indices_ = draw_rows(weight, self.random_state)
         return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
 
     def _fit_sets(self, X, y, X_meta, y_meta):
+        check_arguments(self, y, None)
         if self.meta is not None:
             if X_meta is not None or y_meta is not None:
                 raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
@@ -157,6 +150,7 @@ class OTResampler(WeighsFirst):
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             X_meta, y_meta = self.meta
         sets = self._fit_weighter(X, y, None, X_meta, y_meta)
+        self.__dict__.pop("sample_indices_", None)
         self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)
 

@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import clean_labels, is_missing, label_family, named, to_numpy
+from skotw._validation import clean_labels, is_missing, label_family, named, one_column, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -166,7 +166,7 @@ def check_labels(y, kind, name):
                 "equality: bin them, or keep the one column that matters."
             )
         return y
-    y = column_or_1d(y, warn=True)
+    y = one_column(y, name)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"Input {name} contains infinity. Drop the rows without a label.")
     if y.dtype.kind == "f" and (y != np.round(y)).any():

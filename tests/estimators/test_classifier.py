@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import euclidean_distances
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -21,7 +22,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._estimators.n_refits import class_probabilities, deal_folds, refit_weights
+from skotw._estimators.n_refits import _cosine_as_squares, class_probabilities, deal_folds, refit_weights
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -361,8 +362,12 @@ def test_probabilities_of_a_class_that_a_fold_has_lost(sets):
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("reg", [0.2, "auto"])
-def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, reg):
+@pytest.mark.parametrize("zero_rows", [False, True])
+def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, reg, zero_rows):
     X, y, X_meta, y_meta = sets
+    if zero_rows:
+        X, X_meta = X.copy(), X_meta.copy()
+        X[::7] = X_meta[::5] = 0
     convert = sparse.csr_array if kind == "sparse" else np.asarray
     weighter = OTSampleWeighter(metric=metric, reg=reg, embedding=None).fit(convert(X), y, convert(X_meta), y_meta)
     model = GaussianNB().fit(X, y)
@@ -373,12 +378,28 @@ def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, r
         features = 1 - normalize(X) @ normalize(X_meta).T
     else:
         features = ((X[:, None] - X_meta[None]) ** 2).sum(axis=2)
-    hellinger = 1 - np.sqrt(proba) @ np.sqrt(proba_meta).T
+    hellinger = np.maximum(1 - np.sqrt(proba) @ np.sqrt(proba_meta).T, 0)
     p, b = 1 / np.bincount(y)[y], 1 / np.bincount(y_meta)[y_meta]
     p, b = p / p.sum(), b / b.sum()
     costs = sum(cost / (p @ cost @ b) for cost in (features, hellinger)) / 2
     exact = OTSampleWeighter(metric="precomputed", reg=weighter.reg_, cost_scale=1.0).fit(costs, y, y_meta=y_meta)
     assert_allclose(found, exact.sample_weight_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, lambda Z: Z.astype(np.float32)])
+def test_cosine_half_of_a_refit_is_the_weighters_own_cost(convert):
+    rng = np.random.default_rng(0)
+    Z, Z_meta = rng.normal(size=(9, 3)), rng.normal(size=(6, 3))
+    Z[::3] = Z_meta[::2] = 0  # zero rows are at distance 1 of everything
+    Z[1] *= 1e-30  # and tiny ones where they point
+    Z_meta[1] *= 1e30
+    rows, meta = (_cosine_as_squares(convert(part), of_meta) for part, of_meta in ((Z, False), (Z_meta, True)))
+    unit, unit_meta = (
+        part / np.where(part.any(axis=1), np.linalg.norm(part, axis=1), 1)[:, None] for part in (Z, Z_meta)
+    )
+    cost = 1 - unit @ unit_meta.T
+    assert_array_equal(cost[0], 1.0)
+    assert_allclose(euclidean_distances(rows, meta, squared=True), cost, atol=1e-6)
 
 
 def test_refits_start_from_the_features_and_keep_reg(sets):

@@ -1,9 +1,14 @@
 """Bad input to the estimators that learn weights first, each refused or warned of with the remedy."""
 
+import re
+
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+from scipy import sparse
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -34,16 +39,60 @@ def test_estimators_that_take_no_weights(estimator):
         (np.ones(29), r"sample_weight must have shape \(30,\), one weight per row"),
         (-np.ones(30), "must not be negative"),
         (np.zeros(30), "is zero for every row"),
-        (X_META, "sample_weight has two dimensions.*X_meta=X_meta, y_meta=y_meta"),
     ],
 )
 def test_weights_that_make_no_sense(sample_weight, match):
     refused(match, X, Y, sample_weight)
 
 
-def test_positional_meta_set():
-    with pytest.raises(TypeError, match="positional"):
-        OTWeightedClassifier().fit(X, Y, X_META, Y_META)
+CONTAINERS = {
+    "array": np.asarray,
+    "list": lambda rows: rows.tolist(),
+    "list of rows": list,
+    "sparse array": sparse.csr_array,
+    "sparse matrix": sparse.csc_matrix,
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "documents": lambda rows: ["a text"] * len(rows),
+    "series of documents": lambda rows: pd.Series(["a text"] * len(rows)),
+    "column": lambda rows: rows[:, :1],
+}
+BY_KEYWORD = r"by keyword: fit\(X, y, X_meta=X_meta, y_meta=y_meta\)"
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor])
+def test_positional_meta_set(kind, container):
+    rows = CONTAINERS[container](X_META)
+    with pytest.raises(ValueError, match=f"sample_weight has two dimensions, or holds no numbers.*{BY_KEYWORD}"):
+        kind().fit(X, Y, rows)
+    with pytest.raises(TypeError, match=f"{kind.__name__}.fit takes X, y and sample_weight by position.*{BY_KEYWORD}"):
+        kind().fit(X, Y, rows, Y_META)
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_resample"])
+def test_positional_meta_set_of_the_resampler(method):
+    match = rf"OTResampler.{method} takes X and y by position.*{method}\(X, y, X_meta=X_meta, y_meta=y_meta\)"
+    for meta in ((X_META,), (X_META, Y_META)):
+        with pytest.raises(TypeError, match=match):
+            getattr(OTResampler(), method)(X, Y, *meta)
+
+
+@pytest.mark.parametrize("name", ["meta", "X_trusted", "meta_X", "Xmeta", "X_clean", "sample_weight_meta"])
+@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor, OTResampler])
+def test_misspelt_meta_set(kind, name):
+    with pytest.raises(TypeError, match=f"{kind.__name__}.fit knows no {name!r}.*{BY_KEYWORD}"):
+        kind().fit(X, Y, **{name: X_META})
+
+
+def test_arguments_of_the_inner_fit_are_no_misspelt_meta_set():
+    class Own(GaussianNB):
+        def fit(self, X, y, sample_weight=None, *, trusted_part=None):
+            self.trusted_part_ = trusted_part
+            return super().fit(X, y, sample_weight)
+
+    clf = OTWeightedClassifier(Own()).fit(X, Y, X_meta=X_META, y_meta=Y_META, trusted_part=0.5)
+    assert clf.estimator_.trusted_part_ == 0.5
 
 
 @pytest.mark.parametrize(
@@ -83,6 +132,9 @@ def test_precomputed_costs():
         ({"on_unweighted": "drop"}, "'on_unweighted' parameter"),
         ({"weighter": LogisticRegression()}, "'weighter' parameter"),
         ({"estimator": StandardScaler()}, "'estimator' parameter"),
+        ({"estimator": make_pipeline(StandardScaler())}, "'estimator' parameter of OTWeightedClassifier"),
+        ({"estimator": "tree"}, "'estimator' parameter"),
+        ({"estimator": Ridge()}, "Ridge knows no classes after fit.*use OTWeightedRegressor"),
         ({"sample_weight_name": None}, "'sample_weight_name' parameter"),
     ],
 )
@@ -118,17 +170,12 @@ def test_refits_of_several_label_columns():
     refused("needs one column", X, two, fit={"y_meta": two_meta}, n_refits=1, estimator=RandomForestClassifier(2))
 
 
-@pytest.mark.parametrize(
-    ("estimator", "name"),
-    [
-        (LogisticRegression(class_weight="balanced"), "class_weight"),
-        (make_pipeline(StandardScaler(), SVC(class_weight="balanced")), "svc__class_weight"),
-    ],
-)
-def test_classes_balanced_twice(estimator, name):
-    with pytest.warns(UserWarning, match=f"has {name}='balanced'.*corrected twice. Set {name}=None"):
-        OTWeightedClassifier(estimator).fit(X, Y, X_meta=X_META, y_meta=Y_META)
-    OTWeightedClassifier(LogisticRegression(class_weight={0: 1, 1: 2})).fit(X, Y, X_meta=X_META, y_meta=Y_META)
+@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor])
+def test_private_names_stay_out_of_messages(kind):
+    for method, arguments in (("fit", ()), ("predict", ()), ("set_params", (1,)), ("fit", (1, 2, 3, 4))):
+        with pytest.raises(TypeError, match=method) as error:
+            getattr(kind(), method)(*arguments)
+        assert not re.search("Base|WeighsFirst", str(error.value))
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
