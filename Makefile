@@ -60,7 +60,7 @@ format: $(CHECK_ENV) ## repair what the linter can repair (no part of `check`)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(CHECK_ENV) ## static types of the numerical core
+types: $(CHECK_ENV) ## static types of the numerical core, and of a script that calls all that is public
 	$(BIN)/mypy
 
 imports: $(CHECK_ENV) ## which way imports point

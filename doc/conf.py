@@ -22,6 +22,8 @@ templates_path = ["_templates"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+# The docstrings say in words what is taken and given.
+autodoc_typehints = "none"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
