@@ -150,6 +150,17 @@ def test_what_is_no_test_is_marked_as_a_helper():
     assert [name for name in names if not name.startswith(("test_", "_"))] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/ci.yml"])
+def test_commands_that_pages_name_are_targets(page):
+    path = ROOT.joinpath(page)
+    if not path.exists():
+        pytest.skip("no checkout")
+    targets = re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:^ *|`|run: )make ([a-z-]+)", path.read_text(), re.MULTILINE)
+    assert named
+    assert set(named) <= set(targets)
+
+
 def test_warnings_point_at_the_line_of_the_user():
     """Python's own function does not know how many of our lines lie between."""
     warning = [path for path in python_files("skotw") if "warnings.warn(" in path.read_text()]
