@@ -39,7 +39,7 @@ sphinx_gallery_conf = {
 # from the network, and a build of the documentation fetches nothing.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(array_api_compat|dask|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
+    ("py:.*", r"(array_api_compat|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
 ]
 
 # -- Pages -------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ PUBLIC_OBJECTS = [
 IMPORT_AND_REPORT = """
 import importlib.abc, sys
 
-optional = {"torch", "skorch", "dask", "matplotlib"}
+optional = {"torch", "skorch", "matplotlib"}
 attempts = []
 
 class Recorder(importlib.abc.MetaPathFinder):
