@@ -10,6 +10,7 @@ PYTHON ?= python3
 EXTRAS ?= dev,plot,deep,distributed,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
+MUTANTS ?= skotw
 
 # A Python that was asked for gets an environment of its own.
 ifndef VENV
@@ -27,12 +28,13 @@ comma := ,
 # The stamp of an environment names the extras that it holds.
 TEST_ENV := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 CHECK_ENV := $(VENV)/.installed-dev-doc-deep
+AUDIT_ENV := $(VENV)/.installed-dev-deep-audit
 DEMO_ENV := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist clean
+.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist mutants raises clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,7 +60,7 @@ format: $(CHECK_ENV) ## repair what the linter can repair (no part of `check`)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(CHECK_ENV) ## static types of the numerical core
+types: $(CHECK_ENV) ## static types of the numerical core, and of a script that calls all that is public
 	$(BIN)/mypy
 
 imports: $(CHECK_ENV) ## which way imports point
@@ -83,10 +85,18 @@ dist: $(CHECK_ENV) ## sdist and wheel into dist/; the wheel must install and imp
 		print("the wheel of skotw", skotw.__version__, "imports")'
 	rm -rf build
 
+mutants: $(AUDIT_ENV) ## what no test notices in the numerical core (an hour or two; one module with MUTANTS=skotw/.../exact.py)
+	CI=1 OMP_NUM_THREADS=1 $(BIN)/mutmut run '$(subst /,.,$(MUTANTS:.py=)).*'
+	$(BIN)/python tests/_mutation_score.py $(MUTANTS)
+
+raises: $(AUDIT_ENV) ## the `raise` statements in skotw that no test reaches
+	$(BIN)/coverage run --source=skotw -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/python tests/_unraised.py
+
 clean: ## remove the environments and all that was built
 	rm -rf .venv .venv-* build dist doc/_build doc/auto_examples doc/generated \
 		examples/output
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache mutants
 	find skotw tests examples benchmarks doc -name __pycache__ -type d -exec rm -rf {} +
 
 $(VENV)/bin/pip:

@@ -22,6 +22,8 @@ templates_path = ["_templates"]
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
+# The docstrings say in words what is taken and given.
+autodoc_typehints = "none"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
@@ -37,7 +39,7 @@ sphinx_gallery_conf = {
 # from the network, and a build of the documentation fetches nothing.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(array_api_compat|dask|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
+    ("py:.*", r"(array_api_compat|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
 ]
 
 # -- Pages -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The only private scikit-learn names that skotw uses, one line of reason each."""
 
-# The decorator that checks `_parameter_constraints` before fit, and the words they are written in.
-from sklearn.base import _fit_context as fit_context
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 # Every metric that pairwise_distances takes (the public list names only half of them), and those of
 # them that want boolean features.
@@ -23,6 +23,19 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, va
 from sklearn.utils.validation import _check_method_params as slice_params
 from sklearn.utils.validation import _num_samples as num_samples
 
+# scikit-learn has no types, and a method loses its own to a decorator without.
+if TYPE_CHECKING:
+    Method = TypeVar("Method", bound=Callable[..., Any])
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]: ...
+
+    def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]: ...
+
+else:
+    # The decorator that checks `_parameter_constraints` before fit, in the words above.
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils.metaestimators import available_if
+
 __all__ = [
     "BOOLEAN_METRICS",
     "PAIRWISE_METRICS",
@@ -30,6 +43,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "available_if",
     "fit_context",
     "get_namespace",
     "num_samples",

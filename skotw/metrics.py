@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -11,6 +12,7 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
+from ._typing import ArrayLike, MatrixLike, Metric
 from ._validation import (
     check_costs,
     check_index,
@@ -35,7 +37,7 @@ _MAX_PIVOTS = 10_000_000
 _MAX_SINKHORN_ITER = 10_000
 
 
-def effective_sample_size(w):
+def effective_sample_size(w: ArrayLike) -> float:
     r"""Count the rows of equal weight that would say as much: Kish's effective size.
 
     Parameters
@@ -75,7 +77,7 @@ def effective_sample_size(w):
     return float(w.sum() ** 2 / np.square(w).sum())
 
 
-def class_weight_mass(w, y):
+def class_weight_mass(w: ArrayLike, y: ArrayLike) -> dict[Any, float]:
     """Share of the total weight that each class holds.
 
     Parameters
@@ -113,7 +115,7 @@ def class_weight_mass(w, y):
     return dict(zip(classes.tolist(), (mass / mass.sum()).tolist(), strict=True))
 
 
-def mislabel_auc(w, y, mislabelled):
+def mislabel_auc(w: ArrayLike, y: ArrayLike, mislabelled: ArrayLike) -> float:
     """How well weights tell wrong labels from right ones, within each class.
 
     The probability that a row whose label is right weighs more than a row of the same given label
@@ -166,18 +168,18 @@ def mislabel_auc(w, y, mislabelled):
 
 
 def transport_distance(
-    X,
-    X_meta=None,
-    y=None,
-    y_meta=None,
+    X: MatrixLike,
+    X_meta: MatrixLike = None,
+    y: ArrayLike | None = None,
+    y_meta: ArrayLike | None = None,
     *,
-    sample_weight=None,
-    sample_weight_meta=None,
-    metric="cosine",
-    label_weight=0.5,
-    cost_scale=None,
-    reg=0.0,
-):
+    sample_weight: ArrayLike | None = None,
+    sample_weight_meta: ArrayLike | None = None,
+    metric: Metric = "cosine",
+    label_weight: float = 0.5,
+    cost_scale: float | None = None,
+    reg: float = 0.0,
+) -> float:
     r"""Optimal-transport distance between weighted training rows and the meta rows.
 
     The least cost of moving the mass of the training rows onto the meta rows, where moving along

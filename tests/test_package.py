@@ -4,6 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 import skotw
+
+from . import _user_script
 
 ROOT = Path(__file__).parents[1]
 PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
@@ -29,7 +32,7 @@ PUBLIC_OBJECTS = [
 IMPORT_AND_REPORT = """
 import importlib.abc, sys
 
-optional = {"torch", "skorch", "dask", "matplotlib"}
+optional = {"torch", "skorch", "matplotlib"}
 attempts = []
 
 class Recorder(importlib.abc.MetaPathFinder):
@@ -119,3 +122,90 @@ def test_oldest_supported_versions_are_those_tested():
     assert {name: tested.get(name) for name in bounds} == bounds
     assert project["requires-python"].startswith(">=3.11,")
     assert "PYTHON=python3.11 VENV=.venv-oldest" in ROOT.joinpath("Makefile").read_text()
+
+
+# ---------------------------------------------------------------------------------------------
+# The tree
+
+
+def python_files(folder):
+    return sorted(ROOT.joinpath(folder).rglob("*.py"))
+
+
+def rooms(folder):
+    """Folders of modules, by the names that tests give them."""
+    return {path.parent.name.removeprefix("_") for path in ROOT.joinpath(folder).glob("*/__init__.py")}
+
+
+def test_tests_mirror_the_rooms():
+    assert rooms("tests") == rooms("skotw")
+    tested = {path.parent.name for path in python_files("tests") if path.name.startswith("test_")}
+    assert rooms("skotw") <= tested
+    public_files = {path.stem for path in ROOT.glob("skotw/[a-z]*.py")}
+    assert {f"test_{name}" for name in public_files} <= {path.stem for path in ROOT.glob("tests/test_*.py")}
+
+
+def test_what_is_no_test_is_marked_as_a_helper():
+    names = {path.name for path in python_files("tests")} - {"conftest.py"}
+    assert [name for name in names if not name.startswith(("test_", "_"))] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", ".ci/run", ".github/workflows/ci.yml"])
+def test_commands_that_pages_name_are_targets(page):
+    path = ROOT.joinpath(page)
+    if not path.exists():
+        pytest.skip("no checkout")
+    targets = re.findall(r"^([a-z-]+):", ROOT.joinpath("Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:^ *|`|run: )make ([a-z-]+)", path.read_text(), re.MULTILINE)
+    assert named
+    assert set(named) <= set(targets)
+
+
+def test_warnings_point_at_the_line_of_the_user():
+    """Python's own function does not know how many of our lines lie between."""
+    warning = [path for path in python_files("skotw") if "warnings.warn(" in path.read_text()]
+    assert [path.name for path in warning] == ["_validation.py"]
+
+
+def test_no_file_names_a_folder_of_somebodys_machine():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no checkout")
+    private = re.compile(rb"(?<![\w.:/])/(?:home|mnt|root|tmp|Users|work)/\w")
+    paths = [path for path in map(ROOT.joinpath, listed.stdout.splitlines()) if path.is_file()]
+    assert [path for path in paths if path.suffix != ".png" and private.search(path.read_bytes())] == []
+
+
+# ---------------------------------------------------------------------------------------------
+# Types
+
+
+def signatures():
+    """Every public function, and every public method that is ours, inherited ones included."""
+    found = {}
+    for module, name in PUBLIC_OBJECTS:
+        obj = getattr(importlib.import_module(module), name)
+        for member, value in inspect.getmembers(obj) if inspect.isclass(obj) else [(name, obj)]:
+            function = inspect.unwrap(value.fget if isinstance(value, property) else value)
+            ours = inspect.isfunction(function) and function.__module__.startswith("skotw")
+            if ours and (not member.startswith("_") or member == "__init__"):
+                found[function.__qualname__] = function
+    return [pytest.param(function, id=name) for name, function in found.items()]
+
+
+@pytest.mark.parametrize("function", signatures())
+def test_public_signatures_are_annotated(function):
+    signature = inspect.signature(function)
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    assert [parameter.name for parameter in parameters if parameter.annotation is parameter.empty] == []
+    assert signature.return_annotation is not signature.empty
+
+
+def test_script_of_a_user_calls_all_that_is_public():
+    """mypy reads it (`make types`), and here it runs."""
+    code = ROOT.joinpath("tests", "_user_script.py").read_text()
+    assert [name for _, name in PUBLIC_OBJECTS if not re.search(rf"\b{name}\b", code)] == []
+    _user_script.weights()
+    _user_script.estimators()
+    if EXTRA_MODULES:
+        _user_script.networks()

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import numbers
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array, check_random_state, indexable
 
 from skotw._compat import safe_indexing
+from skotw._typing import ArrayLike, RandomState
 from skotw._validation import encode_labels
+
+Labels = TypeVar("Labels")
+
+
+@overload
+def flip_labels(  # numpydoc ignore=GL08
+    y: Labels,
+    rate: float | dict[Any, float] | None = ...,
+    *,
+    kind: str = ...,
+    transition: ArrayLike | None = ...,
+    random_state: RandomState = ...,
+    return_mask: Literal[False] = ...,
+) -> Labels: ...
+
+
+@overload
+def flip_labels(  # numpydoc ignore=GL08
+    y: Labels,
+    rate: float | dict[Any, float] | None = ...,
+    *,
+    kind: str = ...,
+    transition: ArrayLike | None = ...,
+    random_state: RandomState = ...,
+    return_mask: Literal[True],
+) -> tuple[Labels, NDArray[np.bool_]]: ...
 
 
 def flip_labels(
-    y,
-    rate=None,
+    y: Any,
+    rate: float | dict[Any, float] | None = None,
     *,
-    kind="symmetric",
-    transition=None,
-    random_state=None,
-    return_mask=False,
-):
+    kind: str = "symmetric",
+    transition: ArrayLike | None = None,
+    random_state: RandomState = None,
+    return_mask: bool = False,
+) -> Any:
     """Replace a share of the labels by labels of other classes.
 
     A flip always changes the label. ``rate`` is thus the share of labels that end up wrong;

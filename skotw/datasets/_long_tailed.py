@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 import numbers
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state, check_scalar, indexable
 
 from skotw._compat import safe_indexing
+from skotw._typing import ArrayLike, RandomState
 from skotw._validation import check_index, encode_labels
 from skotw.meta._sampling import draw_per_class
 
 _CLASS_ORDERS = ("sorted", "frequency", "random")
 
+Rows = TypeVar("Rows")
+Labels = TypeVar("Labels")
+
+
+@overload
+def make_long_tailed(  # numpydoc ignore=GL08
+    X: Rows,
+    y: Labels,
+    imbalance_factor: float,
+    *,
+    n_max: int | None = ...,
+    class_order: str | ArrayLike = ...,
+    shuffle: bool = ...,
+    random_state: RandomState = ...,
+    return_indices: Literal[False] = ...,
+) -> tuple[Rows, Labels]: ...
+
+
+@overload
+def make_long_tailed(  # numpydoc ignore=GL08
+    X: Rows,
+    y: Labels,
+    imbalance_factor: float,
+    *,
+    n_max: int | None = ...,
+    class_order: str | ArrayLike = ...,
+    shuffle: bool = ...,
+    random_state: RandomState = ...,
+    return_indices: Literal[True],
+) -> tuple[Rows, Labels, NDArray[np.intp]]: ...
+
 
 def make_long_tailed(
-    X,
-    y,
-    imbalance_factor,
+    X: Any,
+    y: Any,
+    imbalance_factor: float,
     *,
-    n_max=None,
-    class_order="sorted",
-    shuffle=True,
-    random_state=None,
-    return_indices=False,
-):
+    n_max: int | None = None,
+    class_order: str | ArrayLike = "sorted",
+    shuffle: bool = True,
+    random_state: RandomState = None,
+    return_indices: bool = False,
+) -> Any:
     r"""Keep exponentially fewer rows of each further class.
 
     Of the class of rank k (0 is the head, K - 1 the tail) it keeps

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_consistent_length
 from threadpoolctl import threadpool_limits
 
 from skotw._transport.blocks import one_blas_thread
+from skotw._typing import Array, ArrayLike, MatrixLike
 from skotw._validation import check_index, check_weights, encode_labels, to_numpy
 
 __all__ = ["class_prototypes", "group_prototypes"]
@@ -23,7 +24,9 @@ _MAX_KMEANS_ITER = 300
 _TIE = 1e-6
 
 
-def class_prototypes(X, y, *, sample_weight=None, n_prototypes=1):
+def class_prototypes(
+    X: MatrixLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, n_prototypes: int = 1
+) -> tuple[Array, Array, Array]:
     r"""Summarise every class by a few points: its mean, or the centres of its clusters.
 
     Parameters

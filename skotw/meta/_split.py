@@ -1,19 +1,26 @@
 """A balanced split: trusted rows of the data itself."""
 
 import numbers
+from typing import TypeVar
 
 import numpy as np
 from sklearn.utils import check_random_state, check_scalar, indexable
 
 from skotw._compat import safe_indexing
+from skotw._typing import RandomState
 from skotw._validation import check_index, encode_labels
 
 from ._sampling import draw_per_class
 
 __all__ = ["balanced_meta_split"]
 
+Rows = TypeVar("Rows")
+Labels = TypeVar("Labels")
 
-def balanced_meta_split(X, y, n_per_class=10, random_state=None):
+
+def balanced_meta_split(
+    X: Rows, y: Labels, n_per_class: int = 10, random_state: RandomState = None
+) -> tuple[Rows, Labels, Rows, Labels]:
     """Set the same number of rows of every class aside as a meta set.
 
     The counterpart of :func:`~sklearn.model_selection.train_test_split` for trusted examples: the
