@@ -148,12 +148,17 @@ def test_single_precision_reaches_the_solution():
     np.testing.assert_allclose(single.weights, double.weights, rtol=1e-4)
 
 
-def test_iterations_that_run_out_are_told(monkeypatch):
-    monkeypatch.setattr(relaxed, "MAX_ITER", 2)
-    result = Dense().solve()
+@settings
+@pytest.mark.parametrize("most", [1, 2])
+def test_iterations_that_run_out_are_told_and_leave_potentials_that_give_the_weights(monkeypatch, most, hard):
+    monkeypatch.setattr(relaxed, "MAX_ITER", most)
+    dense = Dense(hard=hard)
+    result = dense.solve()
     assert not result.converged
-    assert result.n_iter == 2
+    assert result.n_iter == most
     assert result.weights.sum() == pytest.approx(1.0, rel=1e-14)
+    log_density = relaxed.log_density(dense.cost, dense.problem, result.potentials, dense.partition, Compute())
+    np.testing.assert_allclose(dense.p * np.exp(log_density), result.weights, rtol=1e-12)
 
 
 @settings
