@@ -1,7 +1,9 @@
-"""The `raise` statements in skotw that no test reaches, from what `coverage run` has recorded."""
+"""The `raise` statements in skotw that no test reaches, from what `coverage run` has recorded.
+
+What tests run in processes of their own is not recorded: a missing extra, several processes that train together.
+"""
 
 import ast
-import sys
 from pathlib import Path
 
 from coverage import CoverageData
@@ -21,8 +23,7 @@ def main(root):
         statement = path.read_text().splitlines()[line - 1].strip()
         print(f"{path.relative_to(root.parent)}:{line}: {statement}")
     print(f"{len(unraised)} of {len(places)} raise statements are reached by no test")
-    return bool(unraised)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).resolve().parents[1] / "skotw"))
+    main(Path(__file__).resolve().parents[1] / "skotw")
