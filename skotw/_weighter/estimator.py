@@ -291,7 +291,14 @@ class OTSampleWeighter(BaseEstimator):
         ValueError
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
-            or not finite, or parameters contradict each other.
+            or not finite, parameters contradict each other,
+            or rows and labels have the same pandas index in another order.
+
+        Warns
+        -----
+        UserWarning
+            If the trusted rows look as if they had missed a transformation that X went through, or are training rows as
+            well.
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         with unchanged_on_error(self):
