@@ -123,7 +123,7 @@ def stage_1(X, y, meta, seed, args):
         max_epochs=args.stage_1 - 1,
         **training(meta, args),
     )
-    return pickle.dumps(net.fit(X, y).set_params(max_epochs=1))  # a call of partial_fit is an epoch from here on
+    return pickle.dumps(net.partial_fit(X, y).set_params(max_epochs=1))  # a call is an epoch from here on
 
 
 def stage_2(start, X, y, seed, method, meta_loss, args):

@@ -142,7 +142,7 @@ for seed in SEEDS:
     for name, weighter in WEIGHTERS.items():
         runs[name].append(train(X, y, test, seed, meta=meta, meta_loss_weight=1.0, weighter=weighter, **stages))
     n_epochs = EPOCHS * len(y) // len(meta[1])
-    runs["trusted only"].append(train(*meta, test, seed, warmup_epochs=n_epochs + 1, max_epochs=n_epochs))
+    runs["trusted only"].append(train(*meta, test, seed, callbacks__reweighting=None, max_epochs=n_epochs))
 
 print("balanced accuracy on the test half, last epoch, mean and standard deviation of", len(SEEDS), "seeds")
 for name, nets in runs.items():

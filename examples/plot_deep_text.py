@@ -167,7 +167,7 @@ for seed in SEEDS:
         runs[name].append(net)
         last[name].append(net.history[-1, "accuracy"])
     n_epochs = EPOCHS * len(y) // len(meta[1])
-    net = train(*meta, None, seed, warmup_epochs=n_epochs + 1, max_epochs=n_epochs)
+    net = train(*meta, None, seed, callbacks__reweighting=None, max_epochs=n_epochs)
     last["trusted only"].append(balanced_accuracy_score(test[1], net.predict(test[0])))
 
 print("balanced accuracy on the test half, last epoch, mean and standard deviation of", len(SEEDS), "seeds")

@@ -3,13 +3,17 @@
 import os
 import sys
 import warnings
+from collections import Counter
 from contextlib import contextmanager
+from decimal import Decimal
+from numbers import Integral, Number, Real
 from pathlib import Path
 
 import joblib
 import numpy as np
 import sklearn
-from array_api_compat import is_array_api_obj, to_device
+from array_api_compat import is_array_api_obj, is_torch_array, to_device
+from narwhals.stable.v2.dependencies import is_into_dataframe
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array
@@ -17,13 +21,150 @@ from sklearn.utils.multiclass import check_classification_targets
 
 
 def to_numpy(x):
-    """Bring a tensor to the host, and leave everything else as it is."""
+    """Bring a tensor to the host, mark what a masked array hides as missing, and leave everything else as it is."""
+    if isinstance(x, np.ma.MaskedArray):
+        return _unmasked(x)
+    if is_torch_array(x):
+        x = x.detach()
+        x = x.float() if str(x.dtype) == "torch.bfloat16" else x  # which NumPy does not have
+    if isinstance(x, list | tuple) and x and is_torch_array(x[0]):
+        return np.stack([to_numpy(row) for row in x])
     return np.asarray(to_device(x, "cpu")) if is_array_api_obj(x) else x
 
 
-def encode_labels(y):
+def _unmasked(x):
+    if not np.ma.is_masked(x):
+        return np.asarray(x.data)
+    if x.dtype.kind in "biufc":
+        return x.astype(np.result_type(x.dtype, np.float64)).filled(np.nan)
+    values = np.array(x.data, dtype=object)
+    values[np.ma.getmaskarray(x)] = None
+    return values
+
+
+def check_index(**by_name):
+    """Refuse pandas objects that hold the same index in another order: their rows would be paired wrongly.
+
+    Parameters
+    ----------
+    by_name : objects with one value per row, or None
+        Those that have an index are compared with the first of them.
+
+    Raises
+    ------
+    ValueError
+    """
+    indexed = [(name, value.index) for name, value in by_name.items() if hasattr(value, "iloc")]
+    for name, index in indexed[1:]:
+        first_name, first = indexed[0]
+        if len(index) == len(first) and not index.equals(first) and Counter(index) == Counter(first):
+            raise ValueError(
+                f"{first_name} and {name} have the same index in another order, and rows are taken by their place. "
+                f"Sort one like the other, {name} = {name}.loc[{first_name}.index], or pass {name}.to_numpy() if their "
+                "places are right."
+            )
+
+
+def like_columns(rows, of):
+    """A data frame with its columns in the order of another's, where both have the same; else ``rows`` as they are."""
+    if not (is_into_dataframe(rows) and is_into_dataframe(of)):
+        return rows
+    names, wanted = list(rows.columns), list(of.columns)
+    unique = len(set(names)) == len(names)
+    if names == wanted or not unique or Counter(names) != Counter(wanted):
+        return rows
+    return rows[wanted]
+
+
+# ---------------------------------------------------------------------------------------------
+# Values and labels
+
+
+def is_missing(value):
+    """Whether one value of any type is None, NaN, NaT or the NA of pandas."""
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, Number | np.generic) and bool(value != value)
+
+
+def is_number(value):
+    """Whether one value is a real number of any type, Decimal and bool among them."""
+    return isinstance(value, Real | Decimal | np.bool_)
+
+
+def clean_labels(y, name):
+    """Labels as an array of one type, in which object columns of numbers are numbers.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing, bytes, or of types that have no order among each other.
+    """
+    y = _label_array(to_numpy(y))
+    if y.dtype.kind == "S":
+        raise ValueError(f"{name} holds bytes. Turn them into text first: numpy.char.decode({name}).")
+    if y.dtype.kind in "fcmM":
+        missing = y != y
+    elif y.dtype.kind == "O":
+        missing = np.reshape([is_missing(value) for value in y.ravel()], y.shape)
+    else:
+        return y
+    if missing.any():
+        row = int(np.argwhere(missing)[0][0])
+        raise ValueError(f"Input {name} contains NaN or None, first in row {row}. Drop the rows without a label.")
+    return _of_one_type(y, name) if y.dtype.kind == "O" else y
+
+
+def _label_array(y):
+    array = np.asarray(y)
+    # NumPy makes text of a list of mixed types, and of its NaN
+    mixed = isinstance(y, list | tuple) and array.dtype.kind == "U" and not all(isinstance(value, str) for value in y)
+    return np.array(y, dtype=object) if mixed and array.ndim == 1 else array
+
+
+def _of_one_type(y, name):
+    """Each column of an array of objects as numbers or text; in one array again."""
+    if y.ndim == 2:
+        columns = [_of_one_type(column, name) for column in y.T]
+        if len({column.dtype for column in columns}) == 1:
+            return np.stack(columns, axis=1)
+        return np.stack([column.astype(object) for column in columns], axis=1)
+    values = y.tolist()
+    if all(map(is_number, values)):
+        return _numbers(values)
+    if any(isinstance(value, bytes) for value in values):
+        raise ValueError(f"{name} holds bytes. Turn them into text first: [label.decode() for label in {name}].")
+    by_kind = {_kind_of(value): value for value in values}
+    if len(by_kind) > 1:
+        examples = ", ".join(f"{value!r} ({kind})" for kind, value in by_kind.items())
+        raise ValueError(f"{name} mixes types of labels: {examples}. Give all labels the same type.")
+    return y
+
+
+def _kind_of(value):
+    return "number" if is_number(value) else "text" if isinstance(value, str) else type(value).__name__
+
+
+def _numbers(values):
+    if all(isinstance(value, bool | np.bool_) for value in values):
+        return np.array(values, dtype=bool)
+    whole = all(isinstance(value, Integral | np.bool_) for value in values)
+    return np.array([int(value) if whole else float(value) for value in values])
+
+
+def label_family(y):
+    """What labels of an array can be compared with: numbers, text, or their own kind."""
+    kind = y.dtype.kind
+    if kind == "O":
+        return _kind_of(y.flat[0]) if y.size else "text"
+    return "number" if kind in "biuf" else "text" if kind in "UT" else kind
+
+
+def encode_labels(y, name="y"):
     """Sorted classes, and the index of every label among them."""
-    check_classification_targets(y)
+    y = clean_labels(y, name)
+    if label_family(y) in {"number", "text"}:  # of other types it knows nothing
+        check_classification_targets(y)
     encoder = LabelEncoder()
     codes = encoder.fit_transform(y)
     return encoder.classes_, codes
@@ -31,7 +172,7 @@ def encode_labels(y):
 
 def check_weights(w, name, n_samples=None):
     """Finite, non-negative, not all zero and of one dimension, as float64."""
-    w = check_array(to_numpy(w), ensure_2d=False, dtype=np.float64, input_name=name)
+    w = check_array(np.asarray(to_numpy(w)), ensure_2d=False, dtype=np.float64, input_name=name)
     if w.ndim != 1 or (n_samples is not None and w.size != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"{name} must have shape {wanted}, one weight per row; got {w.shape}.")
@@ -66,9 +207,10 @@ def named(labels, most=10):
     return shown if len(labels) <= most else f"{shown} and {len(labels) - most} more"
 
 
-# Folders between the user's line and ours; skorch is named, not imported, since it is optional.
+# Folders between the user's line and ours; libraries that are optional are named, not imported.
 _OURS = [Path(module.__file__).parent for module in (sys.modules[__package__], sklearn, joblib)]
-_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, Path(sklearn.__file__).parents[1] / "skorch"])
+_OTHERS = [Path(sklearn.__file__).parents[1] / name for name in ("skorch", "torch")]
+_BETWEEN = tuple(f"{folder}{os.sep}" for folder in [*_OURS, *_OTHERS])
 
 
 def warn(message, category=UserWarning):

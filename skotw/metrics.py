@@ -5,13 +5,23 @@ from __future__ import annotations
 import numbers
 
 import numpy as np
-from sklearn.metrics import pairwise_distances, roc_auc_score
-from sklearn.preprocessing import LabelEncoder
+from scipy.sparse import issparse
+from sklearn.metrics import euclidean_distances, pairwise_distances, roc_auc_score
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 
-from ._validation import check_costs, check_weights, encode_labels, to_numpy
+from ._validation import (
+    check_costs,
+    check_index,
+    check_weights,
+    clean_labels,
+    encode_labels,
+    label_family,
+    like_columns,
+    named,
+    to_numpy,
+)
 
 __all__ = [
     "class_weight_mass",
@@ -60,7 +70,7 @@ def effective_sample_size(w):
     >>> effective_sample_size([1, 1, 0, 0])
     2.0
     """
-    w = check_weights(to_numpy(w), "w")
+    w = check_weights(w, "w")
     w = w / w.max()  # so that the squares neither overflow nor underflow
     return float(w.sum() ** 2 / np.square(w).sum())
 
@@ -96,8 +106,9 @@ def class_weight_mass(w, y):
     >>> class_weight_mass([1, 1, 2, 4], ["cat", "cat", "cat", "dog"])
     {'cat': 0.5, 'dog': 0.5}
     """
-    classes, codes = encode_labels(to_numpy(y))
-    w = check_weights(to_numpy(w), "w", codes.size)
+    check_index(w=w, y=y)
+    classes, codes = encode_labels(y)
+    w = check_weights(w, "w", codes.size)
     mass = np.bincount(codes, weights=w / w.max())
     return dict(zip(classes.tolist(), (mass / mass.sum()).tolist(), strict=True))
 
@@ -140,9 +151,10 @@ def mislabel_auc(w, y, mislabelled):
     >>> mislabel_auc([3, 2, 1, 9, 5], [0, 0, 0, 1, 1], [False, False, True, False, True])
     1.0
     """
-    classes, codes = encode_labels(to_numpy(y))
-    w = check_weights(to_numpy(w), "w", codes.size)
-    wrong = np.asarray(to_numpy(mislabelled))
+    check_index(w=w, y=y, mislabelled=mislabelled)
+    classes, codes = encode_labels(y)
+    w = check_weights(w, "w", codes.size)
+    wrong = clean_labels(mislabelled, "mislabelled")
     check_consistent_length(w, wrong)
     if wrong.dtype != bool:
         raise ValueError(f"mislabelled must be a boolean mask; got an array of {wrong.dtype}.")
@@ -241,12 +253,14 @@ def transport_distance(
     if (y is None) != (y_meta is None):
         raise ValueError("Labels are compared between the two sides: give both y and y_meta.")
 
-    cost = _feature_cost(to_numpy(X), to_numpy(X_meta), metric)
+    check_index(X=X, y=y, sample_weight=sample_weight)
+    check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=sample_weight_meta)
+    cost = _feature_cost(to_numpy(X), to_numpy(like_columns(X_meta, X)), metric)
     p = _masses(sample_weight, "sample_weight", cost.shape[0])
     b = _masses(sample_weight_meta, "sample_weight_meta", cost.shape[1])
     cost /= _mean_cost(cost, p, b, metric) if cost_scale is None else cost_scale
     if y is not None:
-        cost = (1.0 - label_weight) * cost + label_weight * _label_cost(to_numpy(y), to_numpy(y_meta), cost.shape)
+        cost = (1.0 - label_weight) * cost + label_weight * _label_cost(y, y_meta, cost.shape)
 
     # Rows without mass would be log(0) to Sinkhorn, and only slow the simplex down.
     rows, columns = p > 0, b > 0
@@ -281,7 +295,11 @@ def _feature_cost(X, X_meta, metric):
     else:
         if X_meta is None:
             raise ValueError("X_meta is missing; only metric='precomputed' does without.")
-        cost = pairwise_distances(X, X_meta, metric=metric).astype(np.float64)
+        is_sparse = issparse(X) or issparse(X_meta)
+        if isinstance(metric, str) and metric == "sqeuclidean" and is_sparse:  # scipy's takes no sparse rows
+            cost = euclidean_distances(X, X_meta, squared=True).astype(np.float64)
+        else:
+            cost = pairwise_distances(X, X_meta, metric=metric).astype(np.float64)
     return check_costs(cost, metric, lambda i, j: f"row {i} of X and meta row {j}")
 
 
@@ -296,19 +314,21 @@ def _mean_cost(cost, p, b, metric):
 
 def _label_cost(y, y_meta, shape):
     """0 where the labels agree, 1 where they differ."""
+    both = []
     for labels, name, n in ((y, "y", shape[0]), (y_meta, "y_meta", shape[1])):
-        if np.shape(labels) != (n,):
-            raise ValueError(f"{name} must have shape ({n},), one label per row; got {np.shape(labels)}.")
+        labels = clean_labels(labels, name)
+        if labels.shape != (n,):
+            raise ValueError(f"{name} must have shape ({n},), one label per row; got {labels.shape}.")
         if type_of_target(labels, input_name=name).startswith("continuous"):
             raise ValueError(
                 f"{name} is continuous, and only classes are compared here. Pass the combined "
                 "cost with metric='precomputed' and cost_scale=1, and no labels."
             )
-    both = np.concatenate([np.asarray(y, dtype=object), np.asarray(y_meta, dtype=object)])
-    try:
-        codes = LabelEncoder().fit_transform(both)
-    except TypeError as error:
-        raise ValueError("y and y_meta hold labels that cannot be compared.") from error
+        both.append(labels)
+    if label_family(both[0]) != label_family(both[1]):
+        examples = " against ".join(named(labels[:3]) for labels in both)
+        raise ValueError(f"y and y_meta cannot be compared: {examples}. Give both the same type of label.")
+    _, codes = np.unique(np.concatenate(both), return_inverse=True)
     return (codes[: shape[0], np.newaxis] != codes[shape[0] :]).astype(np.float64)
 
 

@@ -303,7 +303,7 @@ def test_metrics_and_containers(sides):
         ({"sample_weight_meta": np.zeros(8)}, "sample_weight_meta is zero for every row"),
         ({"y": np.zeros(8)}, r"y must have shape \(30,\), one label per row; got \(8,\)"),
         ({"y_meta": np.linspace(0, 1, 8)}, "y_meta is continuous"),
-        ({"y_meta": ["a"] * 8}, "labels that cannot be compared"),
+        ({"y_meta": ["a"] * 8}, "y and y_meta cannot be compared.*Give both the same type"),
     ],
 )
 def test_transport_distance_errors(sides, changed, match):

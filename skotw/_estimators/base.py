@@ -11,11 +11,11 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, num_samples
+from skotw._compat import HasMethods, Interval, StrOptions
 from skotw._validation import named, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
-from .both_sets import check_meta_set, join_labels, join_rows, unwrap, warn_far, warn_repeated
+from .both_sets import check_handed_on, join_labels, join_rows, unwrap
 from .meta_weight import joint_weights
 from .weight_routing import WeightRoute, find_route, fit_weighted
 
@@ -57,7 +57,7 @@ class WeighsFirst(BaseEstimator):
         _check_arguments(self, y, sample_weight)
         wrapped, X_meta, y_meta = isinstance(X_meta, tuple), unwrap(X_meta), unwrap(y_meta)
         if X_meta is not None and y_meta is not None:
-            X_meta = check_meta_set(X, y, X_meta, y_meta, wrapped=wrapped)
+            check_handed_on(X, y, X_meta, y_meta, wrapped=wrapped)
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
@@ -65,11 +65,8 @@ class WeighsFirst(BaseEstimator):
         sets = Sets(X, y, sample_weight, X_meta, y_meta, X, y)
         if X_meta is not None:
             _warn_lost(self.weighter_, self.include_meta)
-            warn_far(X, X_meta)
-            joined = join_rows(X, X_meta)
-            warn_repeated(joined, num_samples(X))
             if self.include_meta:
-                sets.X_train, sets.y_train = joined, join_labels(y, y_meta)
+                sets.X_train, sets.y_train = join_rows(X, X_meta), join_labels(y, y_meta)
         return sets
 
     def _set_weights(self, sets, transported):

@@ -5,14 +5,15 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import assert_all_finite, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import Interval, fit_context, num_samples, slice_params
+from skotw._validation import check_index
 
 from .base import BaseOTWeighted, inner_has
+from .both_sets import check_classes
 from .n_refits import check_refit, class_probabilities, deal_folds, refit_weights
 from .weight_routing import take_rows
 
@@ -177,9 +178,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
             If the trusted rows look as if they had been sliced or had missed a transformation, are training rows
             as well, or have classes that the training rows lack, or if the estimator balances classes once more.
         """
+        check_index(X=X, y=y)
         if y is not None:
-            assert_all_finite(np.asarray(y), input_name="y")
-            check_classification_targets(y)
+            y = check_classes(y)
         self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
         self.classes_ = self.estimator_.classes_
         return self

@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils import column_or_1d, get_tags
 
 from skotw._compat import fit_context, num_samples
-from skotw._validation import check_weights, warn
+from skotw._validation import check_index, check_weights, warn
 
 from .base import BaseOTWeighted, Sets
 
@@ -141,6 +141,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
     def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
+        check_index(X=X, y=y)
         y = y if y is None else column_or_1d(y, warn=True)
         if y is None or X_meta is not None or y_meta is not None:
             return super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)

@@ -8,14 +8,19 @@ from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import get_namespace
+from skotw._transport.arrays import to_numpy
 from skotw._transport.blocks import one_blas_thread
 from skotw._transport.standardise import Standardise
 
 from .compute import compute_of
-from .frames import column_kind, column_values, is_frame
+from .frames import category_column, column_kinds, is_frame, number_column
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
+_AGAINST_INFINITY = (
+    "No imputer takes it for a missing value. Drop these rows, or replace infinity beforehand, by NaN where it means "
+    "that the value is unknown, or by a bound, as numpy.clip does."
+)
 
 
 class ScaleEmbedding(BaseEstimator):
@@ -46,25 +51,30 @@ class ScaleEmbedding(BaseEstimator):
         return self
 
     def _fit_frame(self, X, sample_weight):
-        self.numeric_, self.categorical_ = [], []
-        for name in X.columns:
-            column = self.numeric_ if column_kind(X, name) in "biuf" else self.categorical_
-            column.append(name)
+        kinds = column_kinds(X)
+        self.numeric_ = [name for name, kind in kinds.items() if kind == "number"]
+        self.categorical_ = [name for name, kind in kinds.items() if kind == "category"]
+        # what scikit-learn is set to put out for the user is not for us
         if self.numeric_:
             # of mean one, since its bound on rounding takes their sum for the number of rows
             weight = None if sample_weight is None else sample_weight / sample_weight.mean()
             with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
-                self.scaler_ = StandardScaler().fit(self._numbers(X), sample_weight=weight)
+                scaler = StandardScaler().set_output(transform="default")
+                self.scaler_ = scaler.fit(self._numbers(X), sample_weight=weight)
         if self.categorical_:
-            self.encoder_ = OneHotEncoder(handle_unknown="ignore").fit(self._categories(X))
+            encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")
+            self.encoder_ = encoder.fit(self._categories(X))
 
     def _numbers(self, X):
-        columns = [column_values(X, name, np.float64) for name in self.numeric_]
+        columns = [number_column(X, name) for name in self.numeric_]
+        for name, column in zip(self.numeric_, columns, strict=True):
+            if np.isinf(column).any():
+                row = np.flatnonzero(np.isinf(column))[0]
+                raise ValueError(f"Column {name!r} contains infinity, first in row {row}. {_AGAINST_INFINITY}")
         return np.column_stack(columns)
 
     def _categories(self, X):
-        columns = [column_values(X, name, object) for name in self.categorical_]
-        return np.column_stack(columns)
+        return np.column_stack([category_column(X, name) for name in self.categorical_])
 
     def transform(self, X):
         if not self.is_frame_:
@@ -113,8 +123,18 @@ def _seed(transformer, random_state):
     transformer.set_params(**{name: int(rng.randint(np.iinfo(np.int32).max)) for name in names})
 
 
-def embed(transformer, X, name, *, allow_nan=False):
+def embed(transformer, X, name, *, allow_nan=False, kept=None):
     """Embedded rows: a finite floating array, or CSR.
+
+    Parameters
+    ----------
+    transformer : fitted transformer or None
+    X : rows as it takes them
+    name : str
+        What the rows are called in messages.
+    allow_nan : bool, default=False
+    kept : ndarray of shape (n,) or None
+        Where the rows stood among those given, for messages.
 
     Raises
     ------
@@ -130,7 +150,12 @@ def embed(transformer, X, name, *, allow_nan=False):
         ensure_min_features=0 if transformer is not None else 1,
         input_name=name,
     )
-    _check_finite(Z, name, allow_nan)
+    try:
+        assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
+    except ValueError as error:
+        # scaling spreads what is not finite over its column: where it came from stands in the rows themselves
+        rows = X if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not np.isfinite(X).all() else Z
+        raise ValueError(_not_finite(rows, name, kept, allow_nan, came_so=rows is X)) from error
     return Z
 
 
@@ -140,12 +165,26 @@ def float_dtypes(X):
     return [xp.float64, xp.float32]
 
 
-def _check_finite(Z, name, allow_nan):
-    try:
-        assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} contains NaN or infinity after the embedding. Impute or drop these rows, or pass "
-            "embedding=make_pipeline(SimpleImputer(), StandardScaler()); the default embedding of a data "
-            "frame imputes by itself."
-        ) from error
+def _not_finite(rows, name, kept, allow_nan, came_so):
+    """What is wrong with rows that are not finite, and what to do."""
+    if not came_so:
+        name = f"{name} after the embedding"
+    if sparse.issparse(rows):
+        rows = rows.tocoo()
+        places, values = np.stack([rows.row, rows.col], axis=1), rows.data
+        bad = ~np.isfinite(values)
+    else:
+        values = to_numpy(rows)
+        places, bad = None, ~np.isfinite(values)
+    infinite = np.isinf(values)
+    is_nan = not allow_nan and bool((bad & ~infinite).any())
+    found = bad & ~infinite if is_nan else infinite
+    row, column = (np.argwhere(found) if places is None else places[found])[0]
+    row = row if kept is None else kept[row]
+    if is_nan:
+        return (
+            f"{name} contains NaN, first in row {row}, column {column}. Impute or drop these rows, or pass "
+            "embedding=make_pipeline(SimpleImputer(), StandardScaler()); the default embedding of a data frame imputes "
+            "by itself."
+        )
+    return f"{name} contains infinity, first in row {row}, column {column}. {_AGAINST_INFINITY}"

@@ -18,6 +18,7 @@ from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
 from .settings import Settings, can_stream
+from .two_sets import refuse_other_kinds, warn_far, warn_repeated
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
@@ -295,8 +296,7 @@ class OTSampleWeighter(BaseEstimator):
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         with unchanged_on_error(self):
             settings = Settings.of(self)
-            checked = check_sets(given, Intake(settings))
-            warn_of_mistakes(given, settings)
+            checked = _checked(given, settings)
             start = settle(checked)
             fitted, weights = solve(start)
             if not isinstance(self.reg, str):
@@ -433,8 +433,7 @@ class OTSampleWeighter(BaseEstimator):
         with unchanged_on_error(self):
             if stream is None:
                 self._validate_params()  # which the decorator leaves out after a fit
-                checked = check_sets(given, Intake(settings), stream=True)
-                warn_of_mistakes(given, settings, stream=True)
+                checked = _checked(given, settings, stream=True)
                 intake, chunk = checked.intake, checked.chunk
                 stream = Stream.begin(settle(checked, stream=True))
                 settled = settled_by_rows(stream.basis, intake.embedding)
@@ -606,6 +605,19 @@ class OTSampleWeighter(BaseEstimator):
             line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
+
+
+def _checked(given, settings, *, stream=False):
+    """Both sets, checked, after a look at what goes wrong in silence where the meta set missed a step."""
+    compared = given.X_meta is not None and settings.metric != "precomputed"
+    if compared:
+        refuse_other_kinds(given.X, given.X_meta)
+    checked = check_sets(given, Intake(settings), stream=stream)
+    warn_of_mistakes(given, settings, stream=stream)
+    if compared:
+        warn_far(given.X, given.X_meta, stream=stream)
+        warn_repeated(given.X, given.X_meta)
+    return checked
 
 
 def _warn_of_collapse(size, prior_size, reg):

@@ -1,53 +1,224 @@
-"""What data frames are, and their columns as arrays."""
+"""What data frames are: their columns as numbers and categories, two frames side by side, and both in one.
 
+Narwhals reads frames of every library. What is left to the libraries themselves is what it does not know: pandas' index
+and its unordered categories.
+"""
+
+import datetime as dt
+
+import narwhals.stable.v2 as nw
 import numpy as np
-from scipy import sparse
+from narwhals.exceptions import DuplicateError
 
-__all__ = ["column_kind", "column_values", "is_frame", "numeric_columns"]
+from skotw._validation import is_missing, is_number, like_columns
+
+__all__ = [
+    "category_column",
+    "column_kinds",
+    "column_names",
+    "frame_values",
+    "is_frame",
+    "join_frames",
+    "number_column",
+    "paired_columns",
+]
+
+_TEXT = (nw.String, nw.Categorical, nw.Enum)
+_DATES = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
+_NESTED = (nw.List, nw.Array, nw.Struct)
 
 
 def is_frame(X):
-    """Whether X is a pandas-like or polars-like data frame."""
-    return hasattr(X, "columns") and hasattr(X, "__getitem__") and hasattr(X, "shape")
+    """Whether X is a data frame of a library that narwhals knows: pandas, polars, and others."""
+    return nw.dependencies.is_into_dataframe(X)
 
 
-def _kind(X, name):
-    kind = getattr(X[name].dtype, "kind", None)  # pandas, its nullable types among them
-    return np.asarray(X[name][:0]).dtype.kind if kind is None else kind  # polars
+def column_names(X):
+    """Names of the columns, each of which there is once.
+
+    Raises
+    ------
+    ValueError
+        If several columns have the same name.
+    """
+    return list(_frame(X).columns)
 
 
-def column_kind(X, name):
-    kind = _kind(X, name)
-    if kind in "mMc":
+def _frame(X):
+    try:
+        return nw.from_native(X, eager_only=True)
+    except DuplicateError as error:
+        names = list(X.columns)
+        twice = sorted({name for name in names if names.count(name) > 1}, key=str)
         raise ValueError(
-            f"Column {name!r} holds dates, durations or complex numbers, which the default embedding cannot "
-            "place. Turn it into numbers or categories, drop it, or pass embedding= a transformer that does."
-        )
-    return kind
+            f"The data frame has several columns of the same name: {', '.join(map(repr, twice))}. Give every column a "
+            "name of its own."
+        ) from error
 
 
-def column_values(X, name, dtype):
-    """One column; missing values are NaN among numbers and None among categories."""
-    column = X[name]
-    if dtype is object:
-        values = np.asarray(column, dtype=object)
-        missing = np.array([v is None or v != v or str(v) == "<NA>" for v in values], dtype=bool)
-        # one type per column: categories of mixed types cannot be sorted
-        values = np.array([str(v) for v in values], dtype=object)
-        values[missing] = None
-        return values
-    if hasattr(column, "to_numpy") and hasattr(column, "isna"):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.asarray(column.cast(float) if hasattr(column, "cast") else column, dtype=np.float64)
+# ---------------------------------------------------------------------------------------------
+# Columns
 
 
-def numeric_columns(X, X_meta):
-    """Pairs of float arrays, of the training and of the trusted rows, that cover all dense numbers of X."""
-    if is_frame(X) and is_frame(X_meta):
-        for name in X.columns:
-            if _kind(X, name) in "biuf" and _kind(X_meta, name) in "biuf":
-                yield tuple(column_values(rows, name, np.float64) for rows in (X, X_meta))
-    elif not (sparse.issparse(X) or sparse.issparse(X_meta)):
-        pair = np.asarray(X), np.asarray(X_meta)
-        if all(rows.ndim == 2 and rows.dtype.kind in "biuf" for rows in pair):
-            yield pair
+def column_kinds(X):
+    """Kind of every column by its name, "number" or "category".
+
+    Raises
+    ------
+    ValueError
+        If a column is neither.
+    """
+    kinds = {column.name: _kind(column) for column in _frame(X).iter_columns()}
+    for name, kind in kinds.items():
+        if kind not in {"number", "category"}:
+            raise ValueError(
+                f"Column {name!r} holds {kind}, which the default embedding cannot place. Turn it into numbers or "
+                "categories, drop it, or pass embedding= a transformer that does."
+            )
+    return kinds
+
+
+def _kind(column):
+    dtype = column.dtype
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        return "number"
+    if isinstance(dtype, _TEXT):
+        return "category"
+    if isinstance(dtype, _DATES):
+        return "dates or durations"
+    if isinstance(dtype, _NESTED):
+        return "lists or records"
+    native = getattr(column.to_native().dtype, "kind", "O")
+    if native in "biuf":
+        return "number"  # sparse columns of pandas
+    return "complex numbers" if native == "c" else _kind_of_objects(column)
+
+
+def _kind_of_objects(column):
+    """Kind of a column of Python objects: numbers in such a column are numbers."""
+    values = [value for value in column.to_list() if not is_missing(value)]
+    if values and all(map(is_number, values)):
+        return "number"
+    for value in values:
+        if isinstance(value, dt.date | dt.time | dt.timedelta | np.datetime64 | np.timedelta64):
+            return "dates or durations"
+        if isinstance(value, complex | np.complexfloating):
+            return "complex numbers"
+        if isinstance(value, list | tuple | set | dict | np.ndarray):
+            return "lists or records"
+    return "category"
+
+
+def number_column(X, name):
+    """A column as float64, missing values as NaN.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but numbers.
+    """
+    return _numbers(_frame(X).get_column(name))
+
+
+def _numbers(column):
+    dtype = column.dtype
+    if dtype.is_numeric() or dtype == nw.Boolean:
+        return column.cast(nw.Float64).to_numpy()
+    values = column.to_list()
+    for row, value in enumerate(values):
+        if not (is_missing(value) or is_number(value)):
+            raise ValueError(
+                f"Column {column.name!r} holds numbers in the training rows, and {value!r} in row {row} of these rows."
+            )
+    return np.array([np.nan if is_missing(value) else float(value) for value in values], dtype=np.float64)
+
+
+def category_column(X, name):
+    """A column as text, since categories of mixed types cannot be sorted; missing values are None."""
+    return np.array(_words(_frame(X).get_column(name)), dtype=object)
+
+
+def _words(column):
+    return [value if type(value) is str else _word(value) for value in column.to_list()]
+
+
+def _word(value):
+    if is_missing(value):
+        return None
+    # a whole number is the same category where a missing value beside it has made it a float
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def frame_values(X):
+    """A frame as an array: of float64 where all of its columns are numbers."""
+    frame = _frame(X)
+    if all(_kind(column) == "number" for column in frame.iter_columns()) and frame.columns:
+        return np.column_stack([_numbers(column) for column in frame.iter_columns()])
+    return frame.to_numpy()
+
+
+def paired_columns(X, X_meta, *, numbers_only=False):
+    """Columns of both frames side by side: arrays of float64 where both hold numbers, else of text.
+
+    Parameters
+    ----------
+    X, X_meta : data frames with the same columns, in any order
+    """
+    of_meta = _frame(X_meta)
+    for column in _frame(X).iter_columns():
+        meta = of_meta.get_column(column.name)
+        if _kind(column) == _kind(meta) == "number":
+            values = _numbers(meta)
+            single = column.dtype == nw.Float32  # as which the other's numbers will be read
+            yield _numbers(column), values.astype(np.float32).astype(np.float64) if single else values
+        elif not numbers_only:
+            yield tuple(np.array(_words(side), dtype=object) for side in (column, meta))
+
+
+# ---------------------------------------------------------------------------------------------
+# Two frames in one
+
+
+def join_frames(X, X_meta):
+    """Rows of X, then of X_meta, in X's column types and categories."""
+    column_names(X)
+    X_meta = like_columns(X_meta, X)
+    return _join_pandas(X, X_meta) if hasattr(X, "iloc") else _join_polars(X, X_meta)
+
+
+def _join_pandas(X, X_meta):
+    import pandas as pd
+
+    X, X_meta = X.copy(deep=False), pd.DataFrame(X_meta, columns=X.columns)
+    for name in X.columns:
+        kind, meta = X[name].dtype, X_meta[name]
+        if isinstance(kind, pd.CategoricalDtype):
+            # concat turns categories that differ into strings, or objects
+            values = meta.dropna().unique()
+            known = [*kind.categories, *(value for value in values if value not in kind.categories)]
+            union = pd.CategoricalDtype(known, kind.ordered)
+            X[name], X_meta[name] = X[name].astype(union), meta.astype(union)
+        elif meta.dtype != kind and kind.kind not in "biu":
+            X_meta[name] = meta.astype(kind)
+        elif meta.dtype == object and _kind(nw.from_native(meta, series_only=True)) == "number":
+            # numbers that do not fit into whole ones are not cut
+            X_meta[name] = number_column(X_meta, name)
+            if (X_meta[name] % 1 == 0).all():
+                X_meta[name] = X_meta[name].astype(kind)
+    unique = X.index.append(X_meta.index).is_unique
+    return pd.concat([X, X_meta], ignore_index=not unique)
+
+
+def _join_polars(X, X_meta):
+    import polars as pl
+
+    X_meta = X_meta.select(X.columns)
+    for name, kind in X.schema.items():
+        if isinstance(kind, pl.Enum):
+            known = kind.categories.to_list()
+            values = X_meta[name].cast(pl.String).drop_nulls().unique(maintain_order=True).to_list()
+            union = pl.Enum([*known, *(value for value in values if value not in known)])
+            X, X_meta = (rows.with_columns(rows[name].cast(pl.String).cast(union)) for rows in (X, X_meta))
+        elif kind in (pl.Float32, pl.Categorical):
+            X_meta = X_meta.with_columns(X_meta[name].cast(kind))
+    return pl.concat([X, X_meta], how="vertical_relaxed")

@@ -13,15 +13,16 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
-from skotw._validation import check_weights, named, warn
+from skotw._validation import check_index, check_weights, named, to_numpy, warn
 
+from .containers import Container, has_one_dimension, number_rows
 from .embedding import embed, fit_embedding, float_dtypes
-from .frames import is_frame
+from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "warn_of_mistakes"]
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "warn_of_mistakes"]
 
 # A meta set of more than so many rows per training row is no meta set.
 _SWAPPED = 10
@@ -56,36 +57,40 @@ class Intake:
         Fitted.
     widen : bool
         Whether embedded float32 rows are measured in float64.
+    container : Container or None
+        What the training rows came in.
     """
 
     settings: Settings
     features: dict | None = None
     embedding: object = None
     widen: bool = False
+    container: Container | None = None
 
     def meet(self, X):
         """Training rows, checked, and the intake that knows their features."""
+        container = Container.of(X)
         X, features = self._check(X, "X", 1)
-        return replace(self, features=features), X
+        return replace(self, features=features, container=container), X
 
     def check(self, X, name, least=1):
         """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
         return self._check(X, name, least)[0]
 
-    def fit(self, X, y, sample_weight):
+    def fit(self, X, y, sample_weight, kept=None):
         """The intake with its embedding fitted to training rows, and those rows embedded."""
         fitted = self
         if self.settings.metric != "precomputed":
             fitted = replace(self, embedding=self._fit_embedding(X, y, sample_weight))
-        Z = fitted.embed(X, "X")
+        Z = fitted.embed(X, "X", kept)
         if self.settings.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z):
             return replace(fitted, widen=True), Z.astype(np.float64)
         return fitted, Z
 
-    def embed(self, X, name):
-        """Rows as distances are measured between them."""
+    def embed(self, X, name, kept=None):
+        """Rows as distances are measured between them; ``kept`` says where they stood among those given."""
         metric = self.settings.metric
-        Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean")
+        Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean", kept=kept)
         if metric == "precomputed" and Z.min() < 0:
             raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
         return Z.astype(np.float64) if self.widen else Z
@@ -93,20 +98,27 @@ class Intake:
     def _check(self, X, name, least):
         keeper, reset = _Keeper(), self.features is None
         vars(keeper).update(self.features or {})
-        ours, embedding = self.settings.embeds_by_itself, self.settings.embedding
-        if self.settings.metric != "precomputed" and (not ours or (embedding and is_frame(X))):
+        ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
+        reads_frames = ours and self.settings.embedding is not None and not precomputed
+        if is_frame(X):
+            column_names(X)  # each of which there must be once
+        if self.container is not None and not precomputed:
+            X = self.container.bring(X, name, needs_frame=reads_frames)
+        X = to_numpy(X) if isinstance(X, np.ma.MaskedArray) else X
+        if not (ours or precomputed) or (reads_frames and is_frame(X)):
             validate_data(keeper, X, reset=reset, skip_check_array=True)
             if num_samples(X) < least:
                 raise ValueError(f"{name} has 0 sample(s), while a minimum of {least} is required.")
             return X, vars(keeper)
-        checks = {"accept_sparse": "csr", "dtype": float_dtypes(X), "ensure_all_finite": False}
+        if not is_frame(X):
+            X = number_rows(X, name)
+        rows = number_rows(frame_values(X), name) if is_frame(X) else X
+        checks = {"accept_sparse": "csr", "dtype": float_dtypes(rows), "ensure_all_finite": False}
         checks["ensure_min_samples"] = least
-        if name == "X":
-            X = validate_data(keeper, X, reset=reset, **checks)
-        else:
-            validate_data(keeper, X, reset=False, skip_check_array=True)
-            X = check_array(X, **checks, input_name=name)
-        return X, vars(keeper)
+        if name == "X" and not is_frame(X):
+            return validate_data(keeper, rows, reset=reset, **checks), vars(keeper)
+        validate_data(keeper, X, reset=reset, skip_check_array=True)
+        return check_array(rows, **checks, input_name=name), vars(keeper)
 
     def _fit_embedding(self, X, y, sample_weight):
         settings = self.settings
@@ -176,7 +188,7 @@ def warn_of_mistakes(given, settings, *, stream=False):
             )
 
 
-def _check_settings(settings):
+def check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
         if not settings.embeds_by_itself:
@@ -206,7 +218,7 @@ def check_sets(given, intake, *, stream=False):
     Input
     """
     settings = intake.settings
-    _check_settings(settings)
+    check_settings(settings)
     _check_given(given, settings)
     intake, X = intake.meet(given.X)
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
@@ -217,9 +229,9 @@ def check_sets(given, intake, *, stream=False):
         )
     alone = settings.metric != "precomputed" and given.X_meta is None
     y_reference = y if alone else given.y_meta
-    kind = None if y_reference is None else target_kind(y_reference, settings.target_type)
+    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, "y" if alone else "y_meta")
     _check_kind(kind, settings, alone)
-    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight)
+    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
     by_cell = settings.prior == "balanced" or settings.n_prototypes is not None
     if alone:
         target = Target.of(y, len(weight), settings.target_type, by_cell)
@@ -253,9 +265,10 @@ def check_chunk(given, intake, target):
     -------
     Chunk
     """
+    check_index(X=given.X, y=given.y, sample_weight=given.sample_weight)
     X = intake.check(given.X, "X")
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
-    Z = intake.embed(X, "X")
+    Z = intake.embed(X, "X", kept)
     codes, values = target.encode(y, len(weight), "y")
     return Chunk(Rows(Z, codes, values, weight, kept), kept, num_samples(given.X))
 
@@ -263,8 +276,10 @@ def check_chunk(given, intake, target):
 def _check_given(given, settings):
     """Which of the sets were given, and whether that makes sense."""
     X_meta, y, y_meta = given.X_meta, given.y, given.y_meta
-    numbers = X_meta is not None and not is_frame(X_meta) and np.ndim(X_meta) == 1 and num_samples(X_meta) > 0
-    if numbers and not isinstance(X_meta[0], str):
+    check_index(X=given.X, y=y, sample_weight=given.sample_weight)
+    if settings.metric != "precomputed":
+        check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=given.sample_weight_meta)
+    if X_meta is not None and has_one_dimension(X_meta):
         raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
     if settings.metric == "precomputed":
         if (y is None) != (y_meta is None):
@@ -317,8 +332,8 @@ def _meta_rows(given, intake, Z):
     X_meta = intake.check(X_meta, "X_meta")
     if y_meta is not None:
         check_consistent_length(X_meta, y_meta)
-    X_meta, y_meta, weight, _ = _drop_weightless(X_meta, y_meta, weight, "sample_weight_meta")
-    Z_meta = intake.embed(X_meta, "X_meta")
+    X_meta, y_meta, weight, kept = _drop_weightless(X_meta, y_meta, weight, "sample_weight_meta")
+    Z_meta = intake.embed(X_meta, "X_meta", kept)
     if Z_meta.shape[1] != Z.shape[1]:
         raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
     return like_rows(Z_meta, Z), y_meta, weight

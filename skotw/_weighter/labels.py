@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import named, to_numpy
+from skotw._validation import clean_labels, is_missing, label_family, named, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -45,7 +45,7 @@ class Target:
         """Target whose meta labels are ``y``; ``by_cell`` makes a group of each distinct label row."""
         if y is None:
             return cls("none", None, np.zeros(n_samples, dtype=np.intp))
-        kind = target_kind(y, target_type)
+        kind = target_kind(y, target_type, "y_meta")
         y = check_labels(y, kind, "y_meta")
         if kind == "classes":
             labels, codes = np.unique(y, return_inverse=True)
@@ -134,25 +134,30 @@ class Target:
         return FunctionCost((len(values), len(self.meta_values)), function, reference)
 
 
-def target_kind(y, target_type):
+def target_kind(y, target_type, name="y"):
     """Kind of labels, "classes", "continuous" or "columns", from the labels unless ``target_type`` says it."""
     if target_type != "auto":
         return target_type
-    y = to_numpy(y)
-    shape = np.asarray(y).shape
-    if len(shape) == 2 and shape[1] > 1:
+    y = clean_labels(y, name)
+    if y.ndim == 2 and y.shape[1] > 1:
         return "columns"
-    return "continuous" if type_of_target(y, input_name="y") == "continuous" else "classes"
+    if label_family(y) not in {"number", "text"}:  # of which scikit-learn knows nothing
+        return "classes"
+    return "continuous" if type_of_target(y, input_name=name) == "continuous" else "classes"
 
 
 def check_labels(y, kind, name):
     """Labels as an ndarray of the dimensions and dtype that their kind has."""
-    y = to_numpy(y)
     if kind == "continuous":
-        y = column_or_1d(y, dtype=np.float64)
+        y = column_or_1d(to_numpy(y))
+        if y.dtype.kind == "O":
+            y = [np.nan if is_missing(value) else value for value in y.tolist()]
+        y = np.asarray(y, dtype=np.float64)
         if not np.isfinite(y).all():
-            raise ValueError(f"{name} contains NaN or infinity. Drop the rows without a target.")
+            row = np.flatnonzero(~np.isfinite(y))[0]
+            raise ValueError(f"{name} contains NaN or infinity, first in row {row}. Drop the rows without a target.")
         return y
+    y = clean_labels(y, name)
     if kind == "columns":
         y = check_array(y, dtype=None, ensure_all_finite="allow-nan", input_name=name)
         if y.dtype.kind == "f" and (y != np.round(y)).any():
@@ -162,9 +167,6 @@ def check_labels(y, kind, name):
             )
         return y
     y = column_or_1d(y, warn=True)
-    missing = y != y if y.dtype.kind in "fO" else np.zeros(len(y), dtype=bool)
-    if np.any(missing) or (y.dtype.kind == "O" and any(v is None for v in y)):
-        raise ValueError(f"Input {name} contains NaN or None. Drop the rows without a label.")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"Input {name} contains infinity. Drop the rows without a label.")
     if y.dtype.kind == "f" and (y != np.round(y)).any():
@@ -177,8 +179,7 @@ def check_labels(y, kind, name):
 
 def _codes(y, labels, name):
     """Index of each label of ``y`` in the sorted ``labels``."""
-    numeric = y.dtype.kind in "biuf"
-    if numeric != (labels.dtype.kind in "biuf"):
+    if label_family(y) != label_family(labels):
         raise ValueError(
             f"{name} and y_meta cannot be compared: {named(np.unique(y)[:3])} against "
             f"{named(labels[:3])}. Give both the same type of label."
@@ -188,7 +189,8 @@ def _codes(y, labels, name):
     if unknown.any():
         raise ValueError(
             f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
-            "to X_meta and y_meta, or leave these rows out."
+            f"to X_meta and y_meta, or leave these rows out. The meta set has {named(labels)}: if it spells a class "
+            "otherwise, correct it."
         )
     return codes
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state, check_scalar, indexable
 
 from skotw._compat import safe_indexing
-from skotw._validation import encode_labels
+from skotw._validation import check_index, encode_labels
 from skotw.meta._sampling import draw_per_class
 
 _CLASS_ORDERS = ("sorted", "frequency", "random")
@@ -97,6 +97,7 @@ def make_long_tailed(
     check_scalar(imbalance_factor, "imbalance_factor", numbers.Real, min_val=1)
     if not np.isfinite(imbalance_factor):
         raise ValueError(f"imbalance_factor must be finite; got {imbalance_factor}.")
+    check_index(X=X, y=y)
     X, y = indexable(X, y)
     classes, codes = encode_labels(y)
     if classes.size < 2:

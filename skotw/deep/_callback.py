@@ -1,36 +1,32 @@
 """OTReweighting: the callback that refits the weights while a skorch net trains."""
 
-import functools
-import math
-import time
+import sys
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import clone
-from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback
-from skorch.dataset import unpack_data
-from skorch.utils import is_dataset, to_device
+from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
 from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
-from skotw.metrics import effective_sample_size
 
+from ._double_balance import warn_of_double_balance
+from ._epoch_plan import first_weighted_epoch
 from ._feature_tap import FeatureTap, unwrapped
 from ._feature_weighter import all_reduce
-from ._freeze import freeze, frozen_layers
-from ._reweighter import OTReweighter
-from ._sample_ids import IndexedIterator, check_indexable, ids_of
-from ._trusted_set import balanced_batches, draw_trusted, fingerprint, is_draw, meta_dataset
-from ._weighted_criterion import SampleWeights, weighted_loss
+from ._freeze import freeze, frozen_layers, thaw
+from ._passes import MetaSet
+from ._refits import Refits, Settings
+from ._reweighter import check_settings
+from ._sample_ids import IndexedIterator, check_indexable
+from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset, quietly
+from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
-
-# Below this share of the effective sample size of the prior weights, a few samples carry the training.
-_COLLAPSE = 0.1
 
 
 class OTReweighting(Callback):
@@ -69,7 +65,7 @@ class OTReweighting(Callback):
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
         Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer.
+        feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
         In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor (10 in the script
         of the paper's authors). The batch goes through the transforms of its data set.
@@ -93,9 +89,14 @@ class OTReweighting(Callback):
     -----
     Every epoch records in ``net.history``, and thus prints: ``weight_ess``, the effective sample size of the weights;
     ``weight_max``, the largest; ``transport_cost``, the minimised objective; ``refit_dur``, seconds spent on refitting.
+    Where the outputs are scores of classes it records two accuracies as well: ``label_accuracy``, the share of training
+    labels that the network predicted in the training pass; and, of epochs with a refit, ``meta_accuracy`` of trusted
+    ones. Where the first is far above the second the network has learned labels by heart. The reliability of the labels
+    then stays unknown, as it does where trusted samples are drawn from the training split or have a loss.
 
     List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``, so that a checkpoint with
-    ``f_criterion``, which is skorch's default, has them.
+    ``f_criterion``, which is skorch's default, has them. A criterion that is given as an instance is copied before. To
+    predict alone, load ``f_params`` without it.
 
     Examples
     --------
@@ -168,7 +169,7 @@ class OTReweighting(Callback):
         self : OTReweighting
             The callback.
         """
-        for name in ("data_", "drawn_", "reweighter_", "sample_weight_"):
+        for name in ("data_", "drawn_", "reweighter_", "sample_weight_", "start_", "refits_"):
             self.__dict__.pop(name, None)
         return self
 
@@ -194,23 +195,22 @@ class OTReweighting(Callback):
         TypeError
             If the criterion cannot return one loss per sample.
         """
-        self._check_parameters()
+        self.let_go(net)  # of what an error may have left
+        self._check_parameters(net)
         if is_dataset(X):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:
             raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
-        weights = SampleWeights.attach(net.criterion_)
-        weights.step = None  # as an error may have left it
-        data = fingerprint(X, y)
-        other_data = data is not None and getattr(self, "data_", data) != data
-        self.data_ = data
+        weights = SampleWeights.attach(own_criterion(net))
         tap = FeatureTap.attach(net.module_, self.feature_layer)
         frozen = None
         if self.freeze is not False:
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
-        self.run_ = _Run(weights, tap, frozen, other_data)
-        if not isinstance(net.iterator_train, IndexedIterator):  # as it would be after an interrupted start
-            net.iterator_train = IndexedIterator(net.iterator_train)
+        data = fingerprint(X, y)
+        other_data = data is not None and getattr(self, "data_", data) != data
+        iterator = _Borrowed(net)
+        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
+        net.iterator_train = iterator
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Settle what this epoch does.
@@ -225,30 +225,18 @@ class OTReweighting(Callback):
             The validation split, which is left alone.
         **kwargs : dict
             Unused.
+
+        Raises
+        ------
+        ValueError
+            In the first epoch: if the meta set, its labels or its features do not fit those of the training set.
         """
-        run = self.run_
-        if run.meta is None:
-            net.iterator_train = net.iterator_train.iterator  # the data loader is made: give the parameter back
-            self._start(net, dataset_train)
-        epoch = len(net.history)
-        stage_2 = epoch > self.warmup_epochs
-        run.refit_seconds, run.costs = 0.0, []
-        run.batchwise = stage_2 and self.refit_every == "batch"
-        run.due = epoch == self.warmup_epochs
-        if self.refit_every != "batch":
-            run.due |= stage_2 and epoch % self.refit_every == 0
-        run.collect = run.due and self.features == "cached"
-        run.rows = _Rows()
-        if stage_2 and run.frozen is not None:
-            freeze(net.module_, *run.frozen)
-        if run.batchwise and not run.weights.learned:
-            run.weights.weight = torch.ones(run.n_train)
-        elif stage_2 and run.other_data:
-            self._pass_clean(net, dataset_train)
-            self._refit(net)
-        run.other_data = False
-        run.weighted = stage_2 and run.weights.learned
-        run.meta_loss = stage_2 and self.meta_loss_weight > 0
+        if not hasattr(self, "refits_"):
+            self._begin(net, dataset_train)
+        self.refits_.begin_epoch(net, dataset_train)
+        self._publish()
+        if self.refits_.plan.stage_2 and self.start_.frozen is not None:
+            freeze(net.module_, *self.start_.frozen)
 
     def on_batch_begin(self, net, batch=None, training=False, **kwargs):
         """Have the loss of the batch weighed.
@@ -264,19 +252,10 @@ class OTReweighting(Callback):
         **kwargs : dict
             Unused.
         """
-        if not training:
-            return
-        run, ids = self.run_, ids_of(batch)
-        run.finite = None
-        if run.batchwise:
-            start = time.perf_counter()
-            run.batch_meta = self._embed_meta(net)
-            run.refit_seconds += time.perf_counter() - start
-        run.weights.per_sample = run.weighted
-        if run.weighted or run.collect:
-            run.weights.step = functools.partial(self._on_loss, net, ids, unpack_data(batch)[1])
+        if training:
+            self.refits_.begin_batch(net, batch)
 
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
         """Stop where the loss or the features are not finite.
 
         Parameters
@@ -287,6 +266,8 @@ class OTReweighting(Callback):
             Data, labels and ids.
         training : bool
             Whether it was a training batch.
+        y_pred : object
+            What the module returned.
         **kwargs : dict
             Unused.
 
@@ -295,14 +276,9 @@ class OTReweighting(Callback):
         FloatingPointError
             Naming the epoch and the batch. The weights stay those of the last refit.
         """
-        run = self.run_
-        run.weights.step = None
-        if not training:
-            return
-        if run.finite is not None and not bool(run.finite):
-            raise _not_finite(net, "features")
-        if not math.isfinite(net.history[-1]["batches"][-1]["train_loss"]):
-            raise _not_finite(net, "loss")
+        self.start_.weights.step = None
+        if training:
+            self.refits_.end_batch(net, y_pred)
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Refit where it is time, and report.
@@ -318,12 +294,8 @@ class OTReweighting(Callback):
         **kwargs : dict
             Unused.
         """
-        run = self.run_
-        if run.due:
-            if not run.collect:
-                self._pass_clean(net, dataset_train)
-            self._refit(net)
-        self._report(net)
+        self.refits_.end_epoch(net, dataset_train)
+        self._publish()
 
     def on_train_end(self, net, X=None, y=None, **kwargs):
         """Let go of the training set.
@@ -339,290 +311,171 @@ class OTReweighting(Callback):
         **kwargs : dict
             Unused.
         """
-        self.run_.weights.step = None
-        del self.run_
+        start, refits = self.start_, getattr(self, "refits_", None)
+        self.let_go(net)
+        if refits is not None and refits.n_weighted == 0 and len(net.history) < start.last_epoch:  # stopped early
+            _warn_of_no_weights(len(net.history), refits.settings)
 
-    # ------------------------------------------------------------------ the meta set
+    def let_go(self, net):
+        """End what training has begun, as after an error, of which skorch does not tell its callbacks.
 
-    def _check_parameters(self):
+        Parameters
+        ----------
+        net : NeuralNet
+            The net.
+        """
+        weights = SampleWeights.of(net.criterion_)
+        if weights is not None:
+            weights.step = weights.check = None
+        thaw(net.module_)
+        if isinstance(net.iterator_train, _Borrowed):
+            net.iterator_train.give_back()
+        for name in ("start_", "refits_"):
+            self.__dict__.pop(name, None)
+
+    # ------------------------------------------------------------------ parts
+
+    def _check_parameters(self, net):
         params = {name: getattr(self, name) for name in self._parameter_constraints}
         validate_parameter_constraints(self._parameter_constraints, params, type(self).__name__)
         if self.refit_every == "batch" and self.features == "clean":
             raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
             raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
+        check_settings(self.weighter, self.meta, distributed=_distributed(net))
 
-    def _start(self, net, dataset_train):
+    def _begin(self, net, dataset_train):
         """Meet the training split and the meta set."""
-        run = self.run_
-        run.n_train = len(dataset_train)
-        run.distributed = getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1
-        self.reweighter_ = OTReweighter()
-        run.other_data = run.other_data or len(run.weights.weight) not in (0, run.n_train)
-        if run.other_data:
-            run.weights.forget()
-        run.meta = ()
+        start, n_train = self.start_, len(dataset_train)
+        weights, distributed = start.weights, _distributed(net)
+        other_data = start.other_data or len(weights.weight) not in (0, n_train)
+        if other_data:
+            weights.forget()
         drawn = self.meta if is_draw(self.meta) else None
         if getattr(self, "drawn_", drawn) != drawn or drawn is None:  # another meta set than that of the weights
-            run.weights.trusted = run.weights.trusted[:0]
-        self.drawn_ = drawn
-        if self.meta is None:
-            return
-        if drawn is not None:
-            if not len(run.weights.trusted):
-                drawn = draw_trusted(dataset_train, self.meta, self._seed())
-                run.weights.trusted = torch.as_tensor(drawn)
-            run.meta = Subset(dataset_train, run.weights.trusted.tolist())
-        else:
-            run.meta = meta_dataset(self.meta, net)
-
-    def _seed(self):
-        """The same in every process."""
-        if self.random_state is not None or not self.run_.distributed:
-            return self.random_state
-        return int(all_reduce(np.random.default_rng().integers(2**31)) % 2**31)
-
-    def _embed_meta(self, net):
-        """Features and labels of the meta set, or nothing."""
-        if not self.run_.meta:
-            return ()
-        # not that of a subclass: every process needs all of the meta set
-        with torch.random.fork_rng(devices=[]):  # a data loader draws a seed, and training must not notice
-            iterator = NeuralNet.get_iterator(net, self.run_.meta, training=False)
-            parts = [self._embed(net, batch) for batch in iterator]
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
-
-    def _meta_loss(self, net):
-        """Mean loss of a class-balanced mini-batch of the meta set."""
-        run = self.run_
-        if run.meta_batches is None:
-            labels = np.concatenate([_tensor(y).cpu().numpy() for _, y in NeuralNet.get_iterator(net, run.meta)])
-            params = net.get_params_for("iterator_train")
-            kept = {name: params[name] for name in ("collate_fn", "pin_memory") if name in params}
-            size = min(len(run.meta), params.get("batch_size", net.batch_size) % 2**31)
-            run.meta_batches = balanced_batches(run.meta, labels, size, **kept)
-        Xi, yi = (_to(net, part) for part in unpack_data(next(run.meta_batches)))
-        y_pred = net.infer(Xi)
-        y_pred = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-        # not that of a subclass, which may scale the loss, as for gradient accumulation, and gets the sum to scale
-        loss = (NeuralNetClassifier if isinstance(net, NeuralNetClassifier) else NeuralNet).get_loss(net, y_pred, yi)
-        return loss.mean()
-
-    # ------------------------------------------------------------------ features and loss
-
-    def _on_loss(self, net, ids, y, loss, reduction):
-        """Loss of a training batch from what the criterion returned."""
-        run = self.run_
-        if (run.collect or run.batchwise) and not (run.tap.value is None and run.finite is not None):
-            features = run.tap.take()
-            run.finite = torch.isfinite(features).all()
-            if run.batchwise:
-                if not bool(run.finite):
-                    raise _not_finite(net, "features")
-                self._refit_batch(ids, features, _tensor(y))
-            else:
-                run.rows.add(ids, features, _tensor(y))
-        if run.weighted:
-            weight = run.weights.weight[ids.to(run.weights.weight.device)].to(loss.device)
-            loss = weighted_loss(loss, weight, reduction)
-        if run.meta_loss:
-            loss = loss + self.meta_loss_weight * self._meta_loss(net)
-        return loss
-
-    def _embed(self, net, batch):
-        """Features of a batch in evaluation mode, and its labels."""
-        Xi, yi = unpack_data(batch)
-        net.module_.eval()
-        with torch.no_grad():
-            net.infer(_to(net, Xi))
-        return self.run_.tap.take(), _tensor(yi)
-
-    def _pass_clean(self, net, dataset_train):
-        """Features of the whole training split in evaluation mode."""
-        run, start = self.run_, time.perf_counter()
-        run.rows, given = _Rows(), net.iterator_valid
-        net.iterator_valid = IndexedIterator(given)
+            weights.trusted = weights.trusted[:0]
+        self.data_, self.drawn_ = start.data, drawn
         try:
-            iterator = net.get_iterator(dataset_train, training=False)
-        finally:
-            net.iterator_valid = given
-        with torch.random.fork_rng(devices=[]):
-            for batch in iterator:
-                features, labels = self._embed(net, batch)
-                run.rows.add(ids_of(batch), features, labels)
-        run.refit_seconds += time.perf_counter() - start
-
-    # ------------------------------------------------------------------ weights
-
-    def _refit(self, net):
-        run, start = self.run_, time.perf_counter()
-        ids, features, labels = run.rows.of_transport(run.weights.trusted)
-        run.rows = _Rows()
-        meta = self._embed_meta(net)
-        shares = None
-        if run.distributed:  # a sample that several processes met counts once
-            counts = all_reduce(np.bincount(ids, minlength=run.n_train))
-            shares = 1.0 / counts[ids]
-        # all of one class, as a chunk of partial_fit may be: weights within it, as for a mini-batch
-        one_class = not run.distributed and labels.ndim == 1 and len(torch.unique(labels)) == 1 and len(meta) > 0
-        weight = self._weights_of(
-            features, labels, meta, distributed=run.distributed, sample_weight=shares, mini_batch=one_class
-        )
-        trusted = run.weights.trusted.cpu()
-        theirs = _class_means(weight, labels, meta[1], shares) if len(trusted) else None
-        if run.distributed:
-            everything = all_reduce(np.bincount(ids, weight.cpu().numpy(), run.n_train))
-            ids = torch.as_tensor(np.flatnonzero(counts))
-            weight = torch.as_tensor(everything, device=weight.device)[ids]
-        self._update(ids, weight, trusted, theirs)
+            check_class_mass(self.weighter, net)
+            settings = self._settings()
+            meta = self._meta_set(net, dataset_train, weights, start.tap, distributed)
+            refits = Refits(
+                settings,
+                weights,
+                start.tap,
+                meta,
+                n_train=n_train,
+                distributed=distributed,
+                other_data=other_data,
+            )
+            with quietly():  # samples may be augmented by random numbers, and training must not notice
+                refits.check(net, dataset_train)
+            warn_of_double_balance(net, dataset_train, start.iterator.loader)
+        except Exception:
+            if isinstance(net.history, list):
+                net.history.pop()  # the epoch has not begun
+            raise
+        self.refits_ = refits
         self._publish()
-        if len(weight) > 1:  # else there was nothing to solve
-            run.costs.append(self.reweighter_.weighter_.objective_)
-            self._warn_of_collapse(labels)
-        run.refit_seconds += time.perf_counter() - start
+        if start.epochs is not None:  # in other callbacks history and weights of a checkpoint may have come meanwhile
+            self.start_ = replace(start, last_epoch=len(net.history) - 1 + start.epochs)
+            if not weights.learned and not other_data:
+                _warn_of_no_weights(self.start_.last_epoch, settings)
 
-    def _refit_batch(self, ids, features, labels):
-        run, start = self.run_, time.perf_counter()
-        known = torch.isin(ids, run.weights.trusted.cpu())
-        if not bool(known.all()):
-            rest, trusted, theirs = labels[~known.to(labels.device)], ids[known], None
-            features = features[~known.to(features.device)]
-            weight = self._weights_of(features, rest, run.batch_meta, mini_batch=True)
-            if len(trusted):
-                theirs = _class_means(weight, rest, labels[known.to(labels.device)])
-            self._update(ids[~known], weight, trusted, theirs)
-            if len(weight) > 1:
-                run.costs.append(self.reweighter_.weighter_.objective_)
-        run.refit_seconds += time.perf_counter() - start
+    def _settings(self):
+        params = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
+        if self.weighter is not None:  # a copy, since a search may set parameters of it
+            params["weighter"] = type(self.weighter)(**self.weighter.get_params(deep=False))
+        return Settings(**params)
 
-    def _weights_of(self, features, labels, meta, *, distributed=False, **kwargs):
-        """Solve; ``reg="auto"`` is settled by the first solution of the training."""
-        weights, weighter, reweighter = self.run_.weights, self.weighter, self.reweighter_
-        automatic = weighter is not None and weighter.reg == "auto"
-        if automatic and weights.reg.isfinite():
-            weighter, automatic = clone(weighter).set_params(reg=float(weights.reg)), False
-        reweighter.weighter, reweighter.distributed = weighter, distributed
-        found = reweighter.refit(features, labels, *meta, **kwargs)
-        if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
-            weights.reg = torch.tensor(reweighter.weighter_.reg_)
-        return found
-
-    def _update(self, ids, weight, trusted, theirs):
-        """New weights of samples and of trusted ones among them, mean 1, smoothed where there were others."""
-        weights, new, device = self.run_.weights, weight.float(), weight.device
-        if theirs is not None:
-            ids = torch.cat([ids, trusted[theirs.isfinite()]])
-            new = torch.cat([new, theirs[theirs.isfinite()].to(new)])
-            new = new / new.mean()
-        ids = ids.to(device)
-        if weights.learned:
-            weight = weights.weight.to(device)
-            new = self.smoothing * weight[ids] + (1.0 - self.smoothing) * new
-        else:
-            weight = torch.ones(self.run_.n_train, device=device)
-        weights.weight = weight.index_copy(0, ids, new)
+    def _meta_set(self, net, dataset_train, weights, tap, distributed):
+        if self.meta is None:
+            return None
+        if not is_draw(self.meta):
+            return MetaSet(meta_dataset(self.meta, net, dataset_train), tap, drawn=False)
+        if not len(weights.trusted):
+            seed = self.random_state
+            if seed is None and distributed:  # the same in every process
+                seed = int(all_reduce(np.random.default_rng().integers(2**31)) % 2**31)
+            weights.trusted = torch.as_tensor(draw_trusted(dataset_train, self.meta, seed))
+        return MetaSet(Subset(dataset_train, weights.trusted.tolist()), tap, drawn=True)
 
     def _publish(self):
-        self.sample_weight_ = self.run_.weights.weight.cpu().numpy().copy()
-
-    def _report(self, net):
-        run = self.run_
-        weight = np.ones(run.n_train)
-        if run.weights.learned:
-            self._publish()
-            weight = self.sample_weight_
-        net.history.record("weight_ess", float(effective_sample_size(weight)))
-        net.history.record("weight_max", float(weight.max()))
-        net.history.record("transport_cost", float(np.mean(run.costs)) if run.costs else math.nan)
-        net.history.record("refit_dur", run.refit_seconds)
-
-    def _warn_of_collapse(self, labels):
-        weighter = self.reweighter_.weighter_
-        spread = 1.0  # of the prior: its effective share of the samples
-        if weighter.prior == "balanced" and isinstance(getattr(weighter, "classes_", None), np.ndarray):
-            counts = np.unique(labels.cpu().numpy(), return_counts=True)[1]
-            if len(counts) == len(weighter.class_mass_):
-                spread = 1.0 / (counts.sum() * np.sum(weighter.class_mass_**2 / counts))
-        size, n = effective_sample_size(self.sample_weight_), len(self.sample_weight_)
-        if size < _COLLAPSE * spread * n and not self.run_.warned:
-            self.run_.warned = True
-            warn(
-                f"The sample weights have collapsed: {n} samples count as {size:.1f}, and prior weights would make "
-                f"them {spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
-            )
+        """Show users what the refits have found."""
+        self.reweighter_ = self.refits_.reweighter
+        weight = self.refits_.sample_weight
+        if weight is not None:
+            self.sample_weight_ = weight
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "run_"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("start_", "refits_")}
 
 
-def _class_means(weight, labels, of, shares=None):
-    """Mean weight of the class of each label in ``of``, NaN where it has no samples.
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What is known when training begins, and what no pickle should hold."""
 
-    Trusted training samples weigh that much: they would be their own nearest neighbours. ``shares`` of the samples are
-    given where other processes have the rest of them.
-    """
-    labels, of = labels.cpu().numpy(), of.cpu().numpy()
-    classes, codes = np.unique(of, return_inverse=True)
-    known = np.isin(labels, classes)
-    rows = np.searchsorted(classes, labels[known])
-    weight = weight.cpu().numpy()[known]
-    counts = np.ones(len(rows)) if shares is None else shares[known]
-    sums = np.stack([np.bincount(rows, values, len(classes)) for values in (weight, counts)])
-    sums = sums if shares is None else all_reduce(sums)
-    with np.errstate(invalid="ignore"):
-        return torch.as_tensor((sums[0] / sums[1])[codes])
+    weights: SampleWeights
+    tap: FeatureTap
+    frozen: tuple | None  # layers and their parameters
+    data: str | None  # fingerprint
+    other_data: bool  # than that of the weights
+    epochs: int | None  # that are to come; None where those may not be all
+    iterator: IndexedIterator
+    last_epoch: int = 0
 
 
-class _Run:
-    """What one call of ``fit`` needs, and what no pickle should hold."""
+class _Borrowed(IndexedIterator):
+    """``iterator_train`` of a net until a data loader is made, or a copy: then it is the user's own again."""
 
-    def __init__(self, weights, tap, frozen, other_data):
-        self.weights, self.tap, self.frozen = weights, tap, frozen
-        self.other_data = other_data  # than that of the weights
-        self.meta = None  # () where there is none
-        self.meta_batches = None
-        self.warned = False
+    def __init__(self, net):
+        super().__init__(net.iterator_train)
+        self.net = net
 
+    def __call__(self, dataset, **kwargs):
+        self.give_back()
+        return super().__call__(dataset, **kwargs)
 
-class _Rows:
-    """Ids, features and labels of the batches of a pass."""
+    def give_back(self):
+        self.net.iterator_train = self.iterator
 
-    def __init__(self):
-        self.ids, self.features, self.labels = [], [], []
-
-    def add(self, ids, features, labels):
-        self.ids.append(ids)
-        self.features.append(features)
-        self.labels.append(labels)
-
-    def of_transport(self, trusted):
-        """Of each sample what came last, without trusted samples."""
-        if not self.ids:
-            raise ValueError(
-                "The training pass had no batches, and so there are no features to weigh. With drop_last=True the "
-                "training split needs a batch_size of samples at least."
-            )
-        ids = torch.cat(self.ids)
-        last = torch.full((int(ids.max()) + 1,), -1).scatter_reduce(0, ids, torch.arange(len(ids)), "amax")
-        last[trusted.cpu()[trusted.cpu() < len(last)]] = -1
-        kept = last[last >= 0]
-        features, labels = torch.cat(self.features), torch.cat(self.labels)
-        return ids[kept], features[kept.to(features.device)], labels[kept.to(labels.device)]
+    def __reduce__(self):
+        return _itself, (self.iterator,)
 
 
-def _not_finite(net, what):
-    return FloatingPointError(
-        f"NaN or infinity in the {what} of epoch {len(net.history)}, batch {len(net.history[-1]['batches'])}. The "
-        "sample weights are those of the last refit. Lower the learning rate, clip gradients, or look for broken input."
+def _warn_of_no_weights(last_epoch, settings):
+    """Warn of training that ends after ``last_epoch``, where it has made no use of weights by then."""
+    first = first_weighted_epoch(settings.warmup_epochs, settings.refit_every)
+    if not 0 < last_epoch < first:
+        return
+    name = "warmup_epochs" if settings.warmup_epochs > 0 else "refit_every"
+    if last_epoch == first - 1:
+        end = "so that weights are learned at the very end and train nothing"
+    else:
+        end = "so that no weights are learned"
+    warn(
+        f"Training ends after epoch {last_epoch}, and with {name}={getattr(settings, name)} epoch {first} would be the "
+        f"first of weighted loss, {end}. Raise max_epochs, or lower {name}."
     )
 
 
-def _tensor(y):
-    """Labels of a batch; the column that the losses of binary labels and of regression want is one label per sample."""
-    y = y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
-    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+def _itself(value):
+    return value
 
 
-def _to(net, part):
-    """A part of a batch where the module is; skorch does it by itself unless accelerate has taken over."""
-    return part if net.device is not None else to_device(part, next(net.module_.parameters()).device)
+def _distributed(net):
+    return getattr(getattr(net, "accelerator", None), "num_processes", 1) > 1
+
+
+def _epochs_of_fit(net):
+    """Epochs that the call of ``net.fit`` under way will train.
+
+    None within ``partial_fit``, which may be one call of several. skorch tells its callbacks neither.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is net:
+            epochs = frame.f_locals.get("fit_params", {}).get("epochs")
+            return net.max_epochs if epochs is None else epochs
+        frame = frame.f_back
+    return None

@@ -1,16 +1,22 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
+import copy
+from contextlib import contextmanager
+
 import numpy as np
 import torch
+from sklearn.base import clone
 from skorch import NeuralNetClassifier
+from skorch.exceptions import NotInitializedError
 from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import Subset
 
-from skotw._validation import named
+from skotw._validation import named, warn
 
 from ._callback import OTReweighting
-from ._trusted_set import check_no_names
-from ._weighted_criterion import SampleWeights
+from ._feature_tap import logits_of
+from ._trusted_set import check_no_names, has_names
+from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTWeightedNetClassifier"]
 
@@ -41,7 +47,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ``predefined_split``, since a search would slice it if it were given to ``fit``.
     feature_layer : str or None, default=None
         Name of the layer whose input are the features, usually the last. None: the module returns
-        ``(logits, features)``.
+        ``(logits, features)``, or a dict with ``"logits"`` and ``"features"``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
         ``weighter__reg``. It gets class indices, so that a ``class_mass`` by class names places in ``classes_``.
@@ -57,7 +63,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
         Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer.
+        feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
         In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor.
     random_state : int, RandomState instance or None, default=None
@@ -189,8 +195,22 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         self : OTWeightedNetClassifier
             The net.
         """
+        for name in ("classes_inferred_", "train_indices_"):
+            self.__dict__.pop(name, None)
         super().initialize()
         SampleWeights.attach(self.criterion_)  # so that a checkpoint of them can be loaded
+        return self
+
+    def initialize_criterion(self):
+        """Initialise the criterion; an instance that was given stays as it is.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net.
+        """
+        super().initialize_criterion()
+        own_criterion(self)
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
@@ -242,6 +262,29 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             self.train_indices_ = _indices(dataset_train, X)
         return dataset_train, dataset_valid
 
+    def infer(self, x, **fit_params):
+        """Run the module on a batch.
+
+        Parameters
+        ----------
+        x : tensor, dict or list
+            The batch.
+        **fit_params : dict
+            Passed to the module.
+
+        Returns
+        -------
+        y_pred : tensor or tuple of tensors
+            Of a module that returns a dict, or an object with ``.logits``, the logits.
+
+        Raises
+        ------
+        TypeError
+            If the module returns something without logits.
+        """
+        output = super().infer(x, **fit_params)
+        return output if type(output) is tuple else logits_of(output)
+
     def get_loss(self, y_pred, y_true, *args, **kwargs):
         """The loss of the logits, where the module returns features with them.
 
@@ -261,7 +304,9 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         loss : tensor
             As the criterion reduces it.
         """
-        return super().get_loss(y_pred[0] if isinstance(y_pred, tuple) else y_pred, y_true, *args, **kwargs)
+        return super().get_loss(logits_of(y_pred), y_true, *args, **kwargs)
+
+    # ------------------------------------------------------------------ parameters and training
 
     def set_params(self, **kwargs):
         """Set parameters, those of the weighter among them.
@@ -279,16 +324,113 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Raises
         ------
         ValueError
-            If a parameter is unknown, or of a weighter that is None.
+            If a parameter is unknown, or of a weighter that is None. The net then is as before.
         """
         prefix = "weighter__"
         nested = {name.removeprefix(prefix): kwargs.pop(name) for name in list(kwargs) if name.startswith(prefix)}
-        super().set_params(**kwargs)
-        if nested and self.weighter is None:
+        weighter = kwargs.get("weighter", self.weighter)
+        if nested and weighter is None:
             raise ValueError(f"weighter is None and has no {sorted(nested)}: pass weighter=OTSampleWeighter().")
         if nested:
-            self.weighter.set_params(**nested)
+            clone(weighter).set_params(**nested)  # raises before anything has changed
+        with _same_parameters_on_error(self):
+            super().set_params(**kwargs)
+        if nested:
+            weighter.set_params(**nested)
         return self
+
+    def fit(self, X, y, **fit_params):
+        """Initialise and train.
+
+        Parameters
+        ----------
+        X : object
+            Training data, as skorch takes them.
+        y : object
+            Training labels, or None where X is a data set.
+        **fit_params : dict
+            Passed to skorch.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net. If training fails it counts as not fitted: ``predict`` raises NotFittedError.
+        """
+        goes_on = self.warm_start and self.initialized_
+        try:
+            return super().fit(X, y, **fit_params)
+        except BaseException:
+            self.initialized_ = goes_on
+            raise
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """Go on training.
+
+        Parameters
+        ----------
+        X : object
+            Training data, as skorch takes them.
+        y : object
+            Training labels, or None where X is a data set.
+        classes : array-like
+            Unused, as by skorch.
+        **fit_params : dict
+            Passed to skorch.
+
+        Returns
+        -------
+        self : OTWeightedNetClassifier
+            The net. If training fails before its first step, the net is as before; after that it has what it learned,
+            as after an interrupt.
+        """
+        fresh = not self.initialized_
+        if fresh:
+            self.initialize()
+        try:
+            with _same_training_on_error(self):
+                return super().partial_fit(X, y, classes, **fit_params)
+        except BaseException:
+            self.initialized_ = not fresh
+            raise
+
+    def check_is_fitted(self, attributes=None, *args, **kwargs):
+        """Raise where the net is not initialised, or its training failed.
+
+        Parameters
+        ----------
+        attributes : iterable of str or None, default=None
+            Attributes that are needed; None is the module.
+        *args : tuple
+            Passed to skorch.
+        **kwargs : dict
+            Passed to skorch.
+
+        Raises
+        ------
+        skorch.exceptions.NotInitializedError
+            A NotFittedError.
+        """
+        super().check_is_fitted(attributes, *args, **kwargs)
+        if attributes is None and not self.initialized_:
+            raise NotInitializedError("The last call of fit of this net has failed: call fit again before this method.")
+
+    def load_params(self, *args, **kwargs):
+        """Load what ``save_params`` or a checkpoint has saved.
+
+        The labels of the classes are in ``f_criterion``, beside the sample weights. Without it ``predict`` cannot name
+        classes, unless ``classes=`` does.
+
+        Parameters
+        ----------
+        *args : tuple
+            Passed to skorch.
+        **kwargs : dict
+            Passed to skorch.
+        """
+        super().load_params(*args, **kwargs)
+        known = self._recalled()
+        if known is not None and len(known):
+            self.classes_inferred_ = known
 
     # ------------------------------------------------------------------ labels
 
@@ -304,13 +446,16 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         y : object
             Training labels.
         """
-        earlier = getattr(self, "classes_inferred_", np.array([])) if len(self.history) else np.array([])
+        earlier = getattr(self, "classes_inferred_", np.array([]))
         super().check_data(X, y)
         found = getattr(self, "classes_inferred_", np.array([]))
         if len(found) and found.dtype.kind in "iu" and found[0] >= 0:
             self.classes_inferred_ = np.arange(max(found[-1] + 1, len(earlier)))
         elif len(earlier):  # the outputs of the network have their meaning
             self.classes_inferred_ = earlier
+        weights = SampleWeights.of(self.criterion_)
+        if weights is not None:
+            weights.remember(getattr(self, "classes_", ()))
 
     def get_dataset(self, X, y=None):
         """The data set of X and y, with class indices for labels.
@@ -347,9 +492,17 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         y : ndarray of shape (n_samples,)
             Labels out of ``classes_``. Within ``fit``, to callbacks, they are class indices, as the labels of the data
             sets there.
+
+        Raises
+        ------
+        ValueError
+            If the classes have names, which are not known since the net was loaded without its ``f_criterion``.
         """
+        if getattr(self, "fitting_", False):
+            return super().predict(X)
+        self._check_classes_known()
         codes = super().predict(X)
-        return codes if self._takes_indices() or getattr(self, "fitting_", False) else self.classes_[codes]
+        return codes if self._takes_indices() else self.classes_[codes]
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, as skorch does.
@@ -376,6 +529,23 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         finally:
             self.fitting_ = False
 
+    def _recalled(self):
+        weights = SampleWeights.of(self.criterion_) if hasattr(self, "criterion_") else None
+        return None if weights is None else weights.recall()
+
+    def _check_classes_known(self):
+        """Whether the outputs have a meaning: that of a net that was loaded is in its criterion."""
+        self.check_is_fitted()
+        if getattr(self, "classes_", None) is not None or self._recalled() is not None:
+            return
+        message = (
+            "This net does not know the labels of its classes. They are kept with the criterion: load its f_criterion "
+            "too, or pass classes= with the labels in the order of the outputs."
+        )
+        if has_names(self.meta):
+            raise ValueError(message)
+        warn(f"{message} Until then predict gives class indices.")
+
     def _takes_indices(self):
         classes = getattr(self, "classes_", None)
         if classes is None or classes.dtype.kind == "f":
@@ -399,6 +569,53 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
+
+
+@contextmanager
+def _same_parameters_on_error(net):
+    """After an exception within, the net has the parameters and components that it had before.
+
+    skorch replaces most attributes of a net, and writes to its callbacks and to the groups of its optimizer.
+    """
+    given = net.callbacks if isinstance(net.callbacks, (list, tuple)) else ()
+    callbacks = [pair[-1] if isinstance(pair, tuple) else pair for pair in [*given, *getattr(net, "callbacks_", ())]]
+    written = [vars(callback) for callback in callbacks if callback is not None and not isinstance(callback, type)]
+    written += getattr(getattr(net, "optimizer_", None), "param_groups", [])
+    written.append(vars(net))
+    before = [dict(state) for state in written]
+    before[-1].update({name: copy.copy(vars(net)[name]) for name in ("_params_to_validate", "virtual_params_")})
+    try:
+        yield
+    except BaseException:
+        _put_back(written, before)
+        raise
+
+
+@contextmanager
+def _same_training_on_error(net):
+    """After an exception within, nothing of the failed call is left, and before its first step nothing has changed."""
+    n_epochs, weights = len(net.history), SampleWeights.of(net.criterion_)
+    callback = dict(net.callbacks_).get(_CALLBACK)
+    written = [vars(part) for part in (net, callback) if part is not None]
+    written += [] if weights is None else [weights._buffers]
+    before = [dict(state) for state in written]
+    try:
+        yield
+    except BaseException:
+        epochs = net.history.to_list()[n_epochs:]
+        if not any("train_loss" in batch for epoch in epochs for batch in epoch["batches"]):
+            _put_back(written, before)
+            if isinstance(net.history, list):  # that of several processes only grows
+                del net.history[n_epochs:]
+        if callback is not None:
+            callback.let_go(net)
+        raise
+
+
+def _put_back(written, before):
+    for state, old in zip(written, before, strict=True):
+        state.clear()
+        state.update(old)
 
 
 def _widened(y):

@@ -1,9 +1,14 @@
 """Features on their way through the network: what the training pass computes anyway."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
-__all__ = ["FeatureTap", "unwrapped"]
+__all__ = ["FeatureTap", "logits_of", "unwrapped"]
+
+# Names of features in a module's output, the plain one first and then that of Hugging Face.
+_FEATURES = ("features", "hidden_states")
 
 
 def unwrapped(module):
@@ -15,6 +20,43 @@ def unwrapped(module):
             module = module.module
         else:
             return module
+
+
+def logits_of(output):
+    """What a module returned without what it returned beside: of a tuple the first, of anything else its logits.
+
+    Raises
+    ------
+    TypeError
+        If there are none.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    logits = _entry(output, "logits")
+    if logits is None and isinstance(output, tuple) and output:
+        return output[0]
+    if logits is None:
+        held = f" with {', '.join(map(repr, output))}" if isinstance(output, Mapping) else ""
+        raise TypeError(
+            f"The module returns {type(output).__name__}{held}, where logits are wanted: a tensor, a tuple that begins "
+            "with it, a dict with 'logits', or an object with .logits."
+        )
+    return logits
+
+
+def _features_of(output):
+    """What a module returned beside its logits, or None."""
+    if isinstance(output, torch.Tensor):
+        return None
+    for name in _FEATURES:
+        features = _entry(output, name)
+        if features is not None:  # of all layers the last
+            return features[-1] if isinstance(features, (tuple, list)) else features
+    return output[1] if isinstance(output, tuple) and len(output) > 1 else None
+
+
+def _entry(output, name):
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
 
 
 class FeatureTap:
@@ -51,7 +93,7 @@ class FeatureTap:
 
     def __call__(self, layer, args, last):
         if self.feature_layer is None:  # after the module, whose output is last
-            value = last[1] if isinstance(last, tuple) and len(last) > 1 else None
+            value = _features_of(last)
         else:  # before the layer, whose keyword arguments are last
             value = args[0] if args else next(iter(last.values()))
         self.value = None if value is None else value.detach()
@@ -83,8 +125,9 @@ class FeatureTap:
     def _complaint(self):
         if self.feature_layer is None:
             return (
-                "feature_layer=None takes the features from a module that returns (logits, features), and this one "
-                "returned something else. Name the layer whose input are the features, such as feature_layer='head'."
+                "feature_layer=None takes the features from a module that returns (logits, features), or a dict with "
+                "'logits' and 'features', and this one returned something else. Name the layer whose input are the "
+                "features, such as feature_layer='head'."
             )
         return (
             f"The feature layer {self.feature_layer!r} has never run. Either the network does not use it, or "

@@ -16,15 +16,16 @@ from scipy.sparse import issparse
 
 from skotw._transport.arrays import to_numpy
 from skotw._transport.standardise import Standardise
+from skotw._weighter.auto_reg import UNKNOWN_REG
 from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import ScaleEmbedding, embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.feature_cost import GEMM_METRICS
-from skotw._weighter.input import Intake, check_chunk, check_sets
+from skotw._weighter.input import Intake, check_chunk, check_sets, check_settings
 from skotw._weighter.model import Reduction, Stream, settle, solve
 from skotw._weighter.settings import Settings, can_stream
 
-__all__ = ["all_reduce", "fit_features", "weigh_features"]
+__all__ = ["all_reduce", "check_weighter", "fit_features", "weigh_features"]
 
 
 def all_reduce(values, op=dist.ReduceOp.SUM):
@@ -62,7 +63,7 @@ class TensorIntake(Intake):
 
     reduction: Reduction = field(default_factory=Reduction)
 
-    def embed(self, X, name):
+    def embed(self, X, name, kept=None):
         settings = self.settings
         if settings.embeds_by_itself:
             scaler = None if self.embedding is None else self.embedding.scaler_
@@ -70,7 +71,7 @@ class TensorIntake(Intake):
             if not bool(torch.isfinite(Z).all()):
                 raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
         else:
-            Z = embed(self.embedding, to_numpy(X), name)
+            Z = embed(self.embedding, to_numpy(X), name, kept=kept)
         if X.device.type == "cpu" or settings.metric not in GEMM_METRICS or issparse(Z):
             Z = _host_rows(Z)
         else:
@@ -98,7 +99,29 @@ class TensorIntake(Intake):
         return fit_embedding(settings.embedding, to_numpy(X), y, sample_weight, settings.random_state)
 
 
-def fit_features(weighter, given, *, shared, mini_batch):
+def check_weighter(weighter, X_meta, *, shared):
+    """Settings of a weighter that :func:`fit_features` can take.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter
+    X_meta : object
+        None where prototypes take the place of the meta set.
+    shared : bool
+
+    Raises
+    ------
+    ValueError
+    """
+    weighter._validate_params()
+    settings = Settings.of(weighter)
+    check_settings(settings)
+    if shared:
+        _check_shared(settings, X_meta)
+    return settings
+
+
+def fit_features(weighter, given, *, shared, mini_batch, labels_fitted):
     """Weights learned from features.
 
     Parameters
@@ -111,6 +134,8 @@ def fit_features(weighter, given, *, shared, mini_batch):
         Other processes have more rows.
     mini_batch : bool
         The rows are a few of many, and need not have all classes.
+    labels_fitted : bool
+        The features vouch for wrong labels, too: how reliable the labels are stays unknown.
 
     Returns
     -------
@@ -119,12 +144,11 @@ def fit_features(weighter, given, *, shared, mini_batch):
     weights : ndarray of shape (n_samples,)
     """
     new = OTSampleWeighter(**weighter.get_params(deep=False))
-    new._validate_params()
-    settings = Settings.of(new)
-    if shared:
-        _check_shared(settings, given.X_meta)
+    if labels_fitted and new.reg == "auto":
+        new.set_params(reg=UNKNOWN_REG)
+    settings = check_weighter(new, given.X_meta, shared=shared)
     # Histograms are many numbers to send, and of a batch they say little.
-    reliability = settings.reg == "auto" or not (shared or mini_batch)
+    reliability = not labels_fitted and (settings.reg == "auto" or not (shared or mini_batch))
     reduction = (Processes if shared else Reduction)(reliability)
     checked = check_sets(given, TensorIntake(settings, reduction=reduction), stream=shared or mini_batch)
     start = settle(checked, reduction, stream=shared or mini_batch)

@@ -4,7 +4,7 @@ from torch import nn
 
 from ._feature_tap import unwrapped
 
-__all__ = ["freeze", "frozen_layers"]
+__all__ = ["freeze", "frozen_layers", "thaw"]
 
 
 def frozen_layers(module, names, feature_layer):
@@ -51,7 +51,7 @@ def _within(name, layer):
 
 
 def freeze(module, layers, parameters):
-    """Stop the training of layers of a (compiled, wrapped) module, for good.
+    """Stop the training of layers of a (compiled, wrapped) module, until :func:`thaw`.
 
     Raises
     ------
@@ -63,20 +63,35 @@ def freeze(module, layers, parameters):
             "Freezing leaves parameters without gradients, for which DistributedDataParallel waits. Pass "
             "kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)] to the Accelerator."
         )
-    if any(isinstance(hook, _KeepInEvalMode) for hook in module._forward_pre_hooks.values()):
+    if any(isinstance(hook, _Frozen) for hook in module._forward_pre_hooks.values()):
         return
     own = dict(unwrapped(module).named_parameters())
-    for name in parameters:
+    stopped = [name for name in parameters if own[name].requires_grad]
+    for name in stopped:
         own[name].requires_grad_(False)
     # on the outermost module, so that it runs before, not inside, what torch.compile has traced
-    module.register_forward_pre_hook(_KeepInEvalMode(layers))
+    module.register_forward_pre_hook(_Frozen(layers, stopped))
 
 
-class _KeepInEvalMode:
-    """Before each forward pass undo what ``module.train()`` did to frozen layers: batch norm and dropout rest."""
+def thaw(module):
+    """Undo :func:`freeze`, where it was done: what the user has frozen stays frozen."""
+    inner = unwrapped(module)
+    modules, parameters = dict(inner.named_modules()), dict(inner.named_parameters())
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, _Frozen):
+            del module._forward_pre_hooks[key]
+            for name in hook.parameters:
+                parameters[name].requires_grad_(True)
+            for name in hook.layers:
+                modules[name].training = inner.training
 
-    def __init__(self, layers):
+
+class _Frozen:
+    """What is frozen, on the module: a hook that undoes what ``module.train()`` did to batch norm and dropout."""
+
+    def __init__(self, layers, parameters):
         self.layers = layers
+        self.parameters = parameters  # that had gradients before
 
     def __call__(self, module, args):
         if module.training:

@@ -1,5 +1,6 @@
 """OTReweighter: weights from the features of a network, for training loops of any kind."""
 
+import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
 
@@ -7,9 +8,9 @@ from skotw._transport.arrays import to_numpy
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
 
-from ._feature_weighter import fit_features, weigh_features
+from ._feature_weighter import check_weighter, fit_features, weigh_features
 
-__all__ = ["DEFAULT_REG", "OTReweighter"]
+__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_settings"]
 
 DEFAULT_REG = 0.05
 
@@ -76,6 +77,7 @@ class OTReweighter:
         sample_weight=None,
         sample_weight_meta=None,
         mini_batch=False,
+        labels_fitted=False,
     ):
         """Learn weights from the current features.
 
@@ -98,6 +100,9 @@ class OTReweighter:
             The samples are one mini-batch of a larger set, so that classes of the meta set may be absent from it. The
             weights are those of the batch by itself, and a single sample has all of its weight. The reliability of so
             few labels is only estimated for ``reg="auto"``.
+        labels_fitted : bool, default=False
+            The network has learned the labels by heart, so that its features vouch for wrong ones, too. Their
+            reliability is not asked for then, but stays unknown, and ``reg="auto"`` is 0.1.
 
         Returns
         -------
@@ -125,7 +130,9 @@ class OTReweighter:
                 _host(sample_weight),
                 _host(sample_weight_meta),
             )
-            fitted, weights = fit_features(weighter, given, shared=self.distributed, mini_batch=mini_batch)
+            fitted, weights = fit_features(
+                weighter, given, shared=self.distributed, mini_batch=mini_batch, labels_fitted=labels_fitted
+            )
         weights = torch.as_tensor(weights, device=device)
         self.weighter_ = fitted
         return weights
@@ -170,6 +177,53 @@ class OTReweighter:
         if weighter.metric == "precomputed":
             raise ValueError("metric='precomputed' has no features to measure; use another metric of the weighter.")
         return weighter
+
+
+def check_settings(weighter, meta, *, distributed):
+    """Raise what any refit would raise of the weighter.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None
+        How weights are learned.
+    meta : object
+        None where prototypes take the place of a meta set.
+    distributed : bool
+        Whether other processes have other parts of the training set.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is invalid, or contradicts another or ``distributed``.
+    """
+    check_weighter(OTReweighter(weighter)._checked_weighter(), meta, shared=distributed)
+
+
+def check_labels(weighter, labels, meta_labels):
+    """Raise, or warn of, what a refit would find in the labels, whatever the features are.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None
+        How weights are learned.
+    labels : array-like of shape (n_classes,) or (n_classes, n_outputs)
+        One training label of each class.
+    meta_labels : array-like of shape (n_meta,) or (n_meta, n_outputs)
+        All trusted labels.
+
+    Raises
+    ------
+    ValueError
+        As :meth:`OTReweighter.refit`.
+    """
+    weighter = OTSampleWeighter(reg=DEFAULT_REG) if weighter is None else weighter
+    plain = {"metric": "cosine", "embedding": None, "cost_scale": 1.0, "reg": 1.0, "reg_prior": 0.0}
+    plain |= {"max_weight": None, "solver": "exact", "verbose": 0}
+    probe = OTReweighter(type(weighter)(**{**weighter.get_params(deep=False), **plain}))
+    labels, meta_labels = np.repeat(_host(labels), 2, axis=0), _host(meta_labels)
+    rows, meta_rows = (torch.stack([torch.ones(n), torch.arange(n) / n], 1) for n in map(len, (labels, meta_labels)))
+    # one class alone, as a chunk of partial_fit may have, is weighed as a mini-batch is
+    probe.refit(rows, labels, meta_rows, meta_labels, mini_batch=len(labels) == 2, labels_fitted=True)
 
 
 def _tensor(features, name):

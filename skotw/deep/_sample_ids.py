@@ -79,10 +79,11 @@ class IndexedCollate:
 
 
 class IndexedIterator:
-    """``iterator_train`` of skorch whose batches have ids: ``iterator`` makes the data loader."""
+    """``iterator_train`` of skorch whose batches have ids: ``iterator`` makes the data loader, which is kept."""
 
     def __init__(self, iterator):
         self.iterator = iterator
+        self.loader = None
 
     def __call__(self, dataset, **kwargs):
         check_indexable(dataset)
@@ -93,6 +94,7 @@ class IndexedIterator:
                 f"ids on; got {type(loader).__name__}. Derive it from DataLoader."
             )
         loader.collate_fn = IndexedCollate(loader.collate_fn)
+        self.loader = loader
         return loader
 
 

@@ -1,49 +1,247 @@
-"""The trusted samples of a network: where they come from, and mini-batches of them."""
+"""The trusted samples of a network: where they come from, whether they fit, and mini-batches of them."""
 
 import numbers
+import random
+from collections.abc import Mapping
+from contextlib import contextmanager
 
 import joblib
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from skorch import NeuralNet
 from skorch.dataset import Dataset as SkorchDataset
-from skorch.utils import is_dataset
+from skorch.dataset import unpack_data
+from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 from skotw._validation import named
 from skotw.meta import balanced_meta_split
 
+from ._feature_tap import logits_of
 from ._sample_ids import check_indexable
 
-__all__ = ["balanced_batches", "check_no_names", "draw_trusted", "fingerprint", "is_draw", "labels_of", "meta_dataset"]
+__all__ = [
+    "balanced_batches",
+    "check_class_mass",
+    "check_no_names",
+    "check_trusted",
+    "draw_trusted",
+    "fingerprint",
+    "has_names",
+    "is_draw",
+    "labels_of",
+    "meta_dataset",
+    "quietly",
+    "stored_labels",
+]
 
 _LOOKED_AT = 64  # rows
+_COMPARED = 4  # training samples that show how samples look
+
+_TORCH = {
+    name: getattr(torch, name)
+    for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+}
 
 
-def meta_dataset(meta, net):
-    """Data set of the trusted samples that ``meta=`` gives.
+def meta_dataset(meta, net, dataset_train=None):
+    """Data set of the trusted samples that ``meta=`` gives; they fit those of the training split, where it is given.
 
     Raises
     ------
     TypeError
         If it is neither a data set nor a pair.
     ValueError
-        If it is empty, has no length, or has names for labels.
+        If it is empty, has no length, no labels, or names for labels, or as :func:`check_trusted`.
     """
+    ours = False
     if isinstance(meta, Dataset):
         check_indexable(meta)
-        check_no_names(meta, "meta")
         dataset = meta
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
-        dataset = net.get_dataset(*meta)
+        if meta[1] is None and not is_dataset(meta[0]):
+            raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
+        try:
+            dataset = net.get_dataset(*meta)
+        except ValueError as error:
+            error.add_note("This was meta=(X_meta, y_meta). As by skorch, a list of X_meta holds one array per input.")
+            raise
+        ours = type(dataset) is SkorchDataset and dataset is not meta[0]
     else:
         raise TypeError(
             "meta must be (X_meta, y_meta), a torch Dataset of trusted samples, a number of training samples per class "
             f"to set aside, or None; got {type(meta).__name__}."
         )
+    check_no_names(dataset, "meta")
     if not len(dataset):
         raise ValueError("The meta set is empty: give at least one trusted sample of every class.")
+    if dataset_train is None:
+        return dataset
+    if ours:
+        with quietly():
+            (X, y), (sample, label) = (dataset.X, dataset.y), unpack_data(dataset_train[0])
+        dataset.X, dataset.y = _of_type(X, sample), _of_shape(_of_type(y, label), label)
+    check_trusted(dataset, dataset_train, net)
     return dataset
+
+
+# ---------------------------------------------------------------------------------------------
+# Whether they fit
+
+
+def _of_type(values, sample):
+    """Numbers in the type that training samples have, where that changes none of them; float64 becomes float32."""
+    if isinstance(values, Mapping) and isinstance(sample, Mapping):
+        return {name: _of_type(part, sample.get(name)) for name, part in values.items()}
+    if hasattr(values, "iloc") and isinstance(sample, Mapping):  # a frame, whose rows skorch makes dictionaries
+        return values.assign(**{name: _of_type(values[name].to_numpy(), sample.get(name)) for name in values})
+    if isinstance(values, (tuple, list)) and isinstance(sample, (tuple, list)) and len(values) == len(sample):
+        return type(values)(_of_type(part, of) for part, of in zip(values, sample, strict=True))
+    wanted, given = _dtype(sample), _dtype(values)
+    if not isinstance(values, (np.ndarray, torch.Tensor)) or wanted is None or given is None or wanted == given:
+        return values
+    if wanted.kind not in "fiu" or given.kind not in "biuf":
+        return values
+    cast = values.to(_TORCH[wanted.name]) if isinstance(values, torch.Tensor) else values.astype(wanted)
+    return cast if wanted.kind == "f" or bool((cast == values).all()) else values
+
+
+def _dtype(part):
+    """As NumPy names it, or None."""
+    if isinstance(part, torch.Tensor):
+        return next((np.dtype(name) for name, dtype in _TORCH.items() if dtype == part.dtype), None)
+    if isinstance(part, (np.ndarray, np.generic)):
+        return part.dtype
+    return np.dtype(type(part)) if isinstance(part, (bool, int, float)) else None
+
+
+def _of_shape(y, label):
+    """Labels in a column, or not, as those of training are."""
+    ndim = np.ndim(label) + 1
+    if isinstance(y, (np.ndarray, torch.Tensor)) and {y.ndim, ndim} == {1, 2}:
+        if y.ndim == 2 and y.shape[1] == 1:
+            return y[:, 0]
+        if y.ndim == 1 and np.shape(label) == (1,):
+            return y[:, None]
+    return y
+
+
+def check_trusted(dataset, dataset_train, net):
+    """Raise where the network cannot take the trusted samples as it takes those of training.
+
+    Samples that look like those of training are not tried. Others are, by a pass in evaluation mode, since networks may
+    take images of any size, texts of any length and missing values.
+
+    Raises
+    ------
+    ValueError
+        Naming what differs.
+    """
+    with quietly():
+        looks, trusted = (
+            [_look(unpack_data(part[i])[0]) for i in _spread(part, most)]
+            for part, most in ((dataset_train, _COMPARED), (dataset, _LOOKED_AT))
+        )
+        label, labels = (_dtype(unpack_data(part[0])[1]) for part in (dataset_train, dataset))
+        forms = {form for form, _ in looks}
+        other = next((form for form, _ in trusted if form not in forms), None)
+        broken = next((i for i, (_, finite) in enumerate(trusted) if not finite), None)
+        odd = other is not None or (broken is not None and all(finite for _, finite in looks))
+        error, finite = _try(net, Subset(dataset, _spread(dataset, _LOOKED_AT))) if odd else (None, True)
+    if label is not None and labels is not None and label.kind in "iu" and labels.kind == "f":
+        raise ValueError(
+            "The trusted labels are fractions or of floating type, and those of training are class indices: give "
+            "y_meta as integers."
+        )
+    if other is not None and error is not None:
+        raise ValueError(
+            f"The network does not take the trusted samples ({error}). They are not as those of training: {other} "
+            f"there, and {' or '.join(sorted(forms))} in the training set."
+        ) from error
+    if broken is not None and not finite:
+        raise ValueError(
+            "The trusted samples contain NaN or infinity, and the network makes no numbers of them. Fill what is "
+            "missing there, or leave these samples out."
+        )
+
+
+def _spread(dataset, most):
+    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(np.intp)).tolist()
+
+
+def _look(sample):
+    """Form of a sample in words, and whether all of its numbers are finite."""
+    if isinstance(sample, Mapping):
+        forms, finite = zip(*map(_look, sample.values()), strict=True) if sample else ((), ())
+        return ", ".join(f"{name!r}: {form}" for name, form in zip(sample, forms, strict=True)), all(finite)
+    if isinstance(sample, (tuple, list)):
+        forms, finite = zip(*map(_look, sample), strict=True) if sample else ((), ())
+        return f"({', '.join(forms)})", all(finite)
+    dtype = _dtype(sample)
+    if dtype is None:
+        return type(sample).__name__, True
+    form = f"shape {tuple(np.shape(sample))} of {dtype}"
+    if dtype.kind != "f":
+        return form, True
+    return form, bool(sample.isfinite().all() if isinstance(sample, torch.Tensor) else np.isfinite(sample).all())
+
+
+def _try(net, dataset):
+    """The error that these samples raise in the network, or None, and whether its outputs are numbers."""
+    finite = True
+    try:
+        with torch.no_grad():
+            net.module_.eval()
+            for batch in NeuralNet.get_iterator(net, dataset, training=False):
+                part = unpack_data(batch)[0]
+                if net.device is None:  # accelerate has taken over
+                    part = to_device(part, next(net.module_.parameters()).device)
+                finite = finite and bool(torch.isfinite(logits_of(net.infer(part))).all())
+    except Exception as error:
+        return error, False
+    return None, finite
+
+
+@contextmanager
+def quietly():
+    """Leave the random numbers of the process as they are, whatever samples and samplers draw."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+def check_class_mass(weighter, net):
+    """Raise where masses are given by the names of classes: the weighter of a net knows indices.
+
+    Raises
+    ------
+    ValueError
+    """
+    mass = getattr(weighter, "class_mass", None)
+    if not isinstance(mass, dict):
+        return
+    classes = list(getattr(net, "classes_", ()))
+    encodes = hasattr(net, "_takes_indices") and not net._takes_indices()  # what a plain net does not
+    indices = range(len(classes)) if encodes else mass
+    if all(name in indices and not isinstance(name, (str, bytes)) for name in mass):
+        return
+    if all(name in classes for name in mass):
+        hint = f": class_mass={ {classes.index(name): share for name, share in mass.items()}!r}"
+    else:
+        hint = f" {named(classes)}" if classes else ""
+    raise ValueError(
+        f"class_mass names classes by {named(mass)}. In a net the weighter gets class indices: give the places of the "
+        f"labels in classes_{hint}."
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Where they come from
 
 
 def draw_trusted(dataset, n_per_class, random_state):
@@ -85,6 +283,14 @@ def stored_labels(dataset):
             except ValueError:  # ragged, as the boxes of a detector: no labels
                 continue
     return None
+
+
+def has_names(meta):
+    """Whether ``meta=`` is a pair whose labels are names of classes."""
+    if not isinstance(meta, (tuple, list)) or len(meta) != 2 or isinstance(meta[1], torch.Tensor):
+        return False
+    labels = np.asarray(meta[1])
+    return labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels.ravel()[:1])
 
 
 def check_no_names(dataset, name):

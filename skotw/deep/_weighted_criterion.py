@@ -1,13 +1,20 @@
 """A criterion that weighs its samples."""
 
+import copy
+import json
 import math
 
+import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 
-from ._feature_tap import unwrapped
+from ._feature_tap import logits_of, unwrapped
 
-__all__ = ["SampleWeights", "weighted_loss"]
+__all__ = ["SampleWeights", "own_criterion", "weighted_loss"]
+
+# How far a row of probabilities may be from 1: half precision is coarse.
+_SUM_TOLERANCE = 0.05
 
 
 class SampleWeights(nn.Module):
@@ -24,10 +31,14 @@ class SampleWeights(nn.Module):
         Ids of training samples that are the meta set.
     reg : tensor of shape ()
         What the first refit made of ``reg="auto"``; NaN before.
+    classes : tensor of bytes
+        Labels of the classes, as :meth:`remember` writes them; empty where nobody said.
     step : callable or None
         ``step(loss, reduction) -> loss`` on what the criterion returned, and how it reduces.
     per_sample : bool
         Whether ``step`` wants one loss per sample.
+    check : int or None
+        Number of samples of the batch whose loss comes next, if the criterion is to be checked with it.
     """
 
     name = "sample_weights"
@@ -37,9 +48,11 @@ class SampleWeights(nn.Module):
         self.register_buffer("weight", torch.empty(0))
         self.register_buffer("trusted", torch.empty(0, dtype=torch.int64))
         self.register_buffer("reg", torch.tensor(math.nan))
+        self.register_buffer("classes", torch.empty(0, dtype=torch.uint8))
         self.step = None
         self.per_sample = False
         self.reduction = None
+        self.check = None
 
     @classmethod
     def attach(cls, criterion):
@@ -61,7 +74,7 @@ class SampleWeights(nn.Module):
         if weights is None:
             weights = cls()
             criterion.add_module(cls.name, weights)
-            criterion.register_forward_pre_hook(weights._before)
+            criterion.register_forward_pre_hook(weights._before, with_kwargs=True)
             criterion.register_forward_hook(weights._after, always_call=True)
         return weights
 
@@ -80,10 +93,37 @@ class SampleWeights(nn.Module):
         self.weight, self.trusted = self.weight[:0], self.trusted[:0]
         self.reg = torch.full_like(self.reg, math.nan)
 
-    def _before(self, criterion, args):
+    def remember(self, classes):
+        """Keep labels of classes, for whoever loads a checkpoint; those that JSON cannot say are left out."""
+        classes = np.asarray(classes)
+        values = classes.astype(np.int64) if classes.dtype.kind in "mM" else classes
+        values = np.char.decode(values, "latin-1") if classes.dtype.kind == "S" else values
+        try:
+            text = json.dumps([classes.dtype.str, values.tolist()])
+        except TypeError:
+            text = ""
+        self.classes = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.classes.device)
+
+    def recall(self):
+        """The labels of classes that were kept, or None."""
+        if not len(self.classes):
+            return None
+        dtype, values = json.loads(bytes(self.classes.tolist()))
+        dtype = np.dtype(dtype)
+        if dtype.kind == "S":
+            return np.char.encode(np.array(values), "latin-1").astype(dtype)
+        return np.array(values, dtype=np.int64 if dtype.kind in "mM" else dtype).astype(dtype)
+
+    def _before(self, criterion, args, kwargs):
+        if isinstance(unwrapped(criterion), nn.modules.loss._Loss) and args:
+            args = (_tensor_for(args[0], criterion), *args[1:])  # else these losses fail
+        if self.check is not None:
+            n_samples, self.check = self.check, None
+            _check(unwrapped(criterion), args, kwargs, n_samples)
         if self.step is not None and self.per_sample:
             criterion = unwrapped(criterion)
             self.reduction, criterion.reduction = criterion.reduction, "none"
+        return args, kwargs
 
     def _after(self, criterion, args, loss):
         criterion = unwrapped(criterion)
@@ -102,14 +142,92 @@ class SampleWeights(nn.Module):
             self.step = step
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        """Weights of a checkpoint have the size of its training set."""
+        """Weights of a checkpoint have the size of its training set; those of earlier versions have no classes."""
+        state_dict.setdefault(prefix + "classes", self.classes[:0])
         for name, buffer in list(self._buffers.items()):
             if prefix + name in state_dict:
                 self._buffers[name] = state_dict[prefix + name].detach().clone().to(buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __getstate__(self):
-        return {**self.__dict__, "step": None}
+        return {**self.__dict__, "step": None, "check": None}
+
+
+def own_criterion(net):
+    """The criterion of ``net``, which is no longer the instance that the user gave.
+
+    skorch takes an instance as it is. What is hung on it would be there in the next fit, in clones and in the user's
+    hands. The copy shares its parameters, so that it trains what the instance would.
+    """
+    # accelerate may have bound a forward of its own to the instance, and no copy can have that
+    if net.criterion_ is net.criterion and "forward" not in vars(net.criterion_):
+        net.criterion_ = _bare_copy(net.criterion_)
+    return net.criterion_
+
+
+def _bare_copy(criterion):
+    """A copy that shares tensors and children, with tables of its own, and without sample weights."""
+    copied = copy.copy(criterion)
+    for name, value in vars(criterion).items():
+        if isinstance(value, dict):
+            vars(copied)[name] = value.copy()
+    copied._modules.pop(SampleWeights.name, None)
+    for hooks in (copied._forward_hooks, copied._forward_pre_hooks):
+        for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), SampleWeights)]:
+            del hooks[key]
+    return copied
+
+
+def _tensor_for(output, criterion):
+    """The logits out of the tuple of a module; skorch could not predict from other containers."""
+    if isinstance(output, (torch.Tensor, tuple)):
+        return logits_of(output)
+    logits_of(output)  # raises where there are none
+    raise TypeError(
+        f"The module returns {type(output).__name__}, which the criterion {type(unwrapped(criterion)).__name__} does "
+        "not take and from which nets of skorch do not predict. OTWeightedNetClassifier does. Elsewhere let your net's "
+        "infer return the logits: `return super().infer(x, **fit_params).logits`, or with ['logits'] of a dict."
+    )
+
+
+def _check(criterion, args, kwargs, n_samples):
+    """Raise where the criterion gets what it does not mean, or does not obey its ``reduction``.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(criterion, nn.NLLLoss) and args:
+        _check_log_probabilities(args[0])
+    probe = _bare_copy(criterion)
+    probe.reduction = "none"
+    state = {name: buffer.clone() for name, buffer in probe.named_buffers()}
+    devices = {part.device for part in args if isinstance(part, torch.Tensor) and part.device.type == "cuda"}
+    with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
+        loss = functional_call(probe, state, args, kwargs)
+    _check_one_each(loss, n_samples)
+
+
+def _check_log_probabilities(values):
+    values = values.detach()
+    sums = values.double().exp().sum(1) if values.ndim > 1 else values.double().exp()
+    if bool(((sums - 1.0).abs() < _SUM_TOLERANCE).all()):
+        return
+    raise ValueError(
+        "The criterion nn.NLLLoss wants probabilities, whose logarithm nets such as NeuralNetClassifier take before, "
+        "and the outputs of the module are none: they are negative, not finite, or do not sum to 1. NLLLoss is what "
+        "NeuralNetClassifier takes by default. If the module returns logits, pass criterion=nn.CrossEntropyLoss; else "
+        "end it with nn.Softmax(dim=1). If it does already, look for NaN in the data."
+    )
+
+
+def _check_one_each(loss, n_samples):
+    shape = tuple(getattr(loss, "shape", ()))
+    if not shape or shape[0] != n_samples:
+        raise ValueError(
+            f"The criterion is already reduced: with reduction='none' it returned shape {shape} for {n_samples} "
+            "samples. Let its forward look at self.reduction, and return one loss per sample then."
+        )
 
 
 def _mean_class_weight(criterion, args):
@@ -141,11 +259,7 @@ def weighted_loss(loss, weight, reduction):
     ValueError
         If there is not one loss per sample.
     """
-    if loss.ndim == 0 or len(loss) != len(weight):
-        raise ValueError(
-            f"The criterion is already reduced: with reduction='none' it returned shape {tuple(loss.shape)} for "
-            f"{len(weight)} samples. Let it return one loss per sample then."
-        )
+    _check_one_each(loss, len(weight))
     loss = loss * weight.reshape(-1, *[1] * (loss.ndim - 1))
     if reduction == "none":
         return loss

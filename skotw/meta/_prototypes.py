@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_consistent_length
 from threadpoolctl import threadpool_limits
 
 from skotw._transport.blocks import one_blas_thread
-from skotw._validation import check_weights, encode_labels
+from skotw._validation import check_index, check_weights, encode_labels, to_numpy
 
 __all__ = ["class_prototypes", "group_prototypes"]
 
@@ -89,7 +89,8 @@ def class_prototypes(X, y, *, sample_weight=None, n_prototypes=1):
     b [4.] 1.0
     """
     check_scalar(n_prototypes, "n_prototypes", numbers.Integral, min_val=1)
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+    check_index(X=X, y=y, sample_weight=sample_weight)
+    X = check_array(to_numpy(X), accept_sparse="csr", dtype=[np.float64, np.float32])
     classes, codes = encode_labels(y)
     check_consistent_length(X, y)
     if sample_weight is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state, check_scalar, indexable
 
 from skotw._compat import safe_indexing
-from skotw._validation import encode_labels
+from skotw._validation import check_index, encode_labels
 
 from ._sampling import draw_per_class
 
@@ -58,6 +58,7 @@ def balanced_meta_split(X, y, n_per_class=10, random_state=None):
     ((135, 4), (15, 4))
     """
     check_scalar(n_per_class, "n_per_class", numbers.Integral, min_val=1)
+    check_index(X=X, y=y)
     X, y = indexable(X, y)
     classes, codes = encode_labels(y)
     counts = np.bincount(codes)

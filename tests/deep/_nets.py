@@ -1,7 +1,12 @@
 """Small data and networks that several test files share."""
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTWeightedNetClassifier
@@ -19,6 +24,7 @@ def blobs(counts=COUNTS, seed=0):
 
 
 META = blobs((4, 4, 4), seed=1)
+NAMES = np.array(["oak", "ash", "elm"])
 
 
 class Net(nn.Module):
@@ -36,6 +42,42 @@ class Net(nn.Module):
         return (self.head(features), features) if self.both else self.head(features)
 
 
+@dataclass
+class Output:
+    logits: torch.Tensor
+    hidden_states: tuple | None = None
+
+
+class ModelOutput(OrderedDict):
+    """As Hugging Face has it: a dictionary whose entries are attributes too."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(name) from error
+
+
+OUTPUTS = {
+    "tuple": lambda logits, features: (logits, features),
+    "dict": lambda logits, features: {"features": features, "logits": logits},
+    "hidden states": lambda logits, features: {"loss": logits.sum(), "logits": logits, "hidden_states": features},
+    "attributes": lambda logits, features: Output(logits, (features + 1, features)),
+    "Hugging Face": lambda logits, features: ModelOutput(logits=logits, hidden_states=(features + 1, features)),
+}
+
+
+class Saying(Net):
+    def __init__(self, form="tensor", **params):
+        super().__init__(**params)
+        self.form = form
+
+    def forward(self, X):
+        features = self.body(X)
+        logits = self.head(features)
+        return OUTPUTS[self.form](logits, features) if self.form in OUTPUTS else logits
+
+
 def make_net(module=Net, **params):
     """A quick OTWeightedNetClassifier."""
     defaults = {
@@ -51,3 +93,21 @@ def make_net(module=Net, **params):
         "verbose": 0,
     }
     return OTWeightedNetClassifier(module, **{**defaults, **params})
+
+
+def state_of(net):
+    """Parameters and buffers of the network in one vector."""
+    return torch.cat([p.flatten() for p in net.module_.state_dict().values()])
+
+
+class Records(Dataset):
+    """Samples made on demand, with nothing to read labels from but the samples."""
+
+    def __init__(self, X, y):
+        self.data = X, y
+
+    def __len__(self):
+        return len(self.data[1])
+
+    def __getitem__(self, i):
+        return self.data[0][i], self.data[1][i]

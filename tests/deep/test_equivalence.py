@@ -10,7 +10,7 @@ from torch.utils.data import WeightedRandomSampler
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
 from skotw.deep._weighted_criterion import SampleWeights
-from tests.deep._nets import META, Net, blobs, make_net
+from tests.deep._nets import META, Net, blobs, make_net, state_of
 
 X, y = blobs()
 
@@ -22,10 +22,7 @@ def features_of(net, rows):
         return module.body(torch.as_tensor(rows)).numpy()
 
 
-def state_of(net):
-    return torch.cat([p.flatten() for p in net.module_.state_dict().values()])
-
-
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss, nn.NLLLoss])
 @pytest.mark.parametrize("params", [{"refit_every": 10**6, "warmup_epochs": 0}, {"warmup_epochs": 10**6}])
 def test_never_refitted_is_plain_skorch_bit_for_bit(criterion, params):
@@ -43,6 +40,7 @@ def test_never_refitted_is_plain_skorch_bit_for_bit(criterion, params):
         assert ours.history[:, column] == plain.history[:, column]
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 def test_weights_that_are_all_one_train_as_plain_skorch():
     """The weighted loss itself: label cost only, balanced classes, so that each weight is one."""
     even, labels = blobs((40, 40, 40))
@@ -61,7 +59,8 @@ def test_weights_that_are_all_one_keep_the_mean_of_the_criterion():
     weighter = OTSampleWeighter(label_weight=1.0, reg=0.5)
     criterion = {"criterion__weight": torch.tensor([1.0, 5.0, 20.0]), "criterion__ignore_index": 1}
     net = make_net(weighter=weighter, train_split=None, lr=1e-12, batch_size=-1, module__norm=False, **criterion)
-    losses = net.fit(even, labels).history[:, "train_loss"]
+    with pytest.warns(UserWarning, match="balanced twice"):
+        losses = net.fit(even, labels).history[:, "train_loss"]
     np.testing.assert_allclose(net.sample_weight_, 1.0, rtol=1e-5)
     np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
@@ -78,6 +77,7 @@ def test_losses_of_samples_have_the_mean_of_the_criterion(targets, weight):
     assert found[0].shape == (4,)
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize(
     "params", [{}, {"reg": 0.1, "embedding": None, "metric": "euclidean"}, {"reg": 0.2, "label_cost": "hard"}]
 )
@@ -161,6 +161,7 @@ class Ids(nn.Module):
         return self.head(X)
 
 
+@pytest.mark.filterwarnings("ignore:Training ends after")
 @pytest.mark.parametrize("train_split", [True, False])
 @pytest.mark.parametrize(
     "params",

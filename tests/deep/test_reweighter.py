@@ -13,6 +13,8 @@ from sklearn.exceptions import NotFittedError
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighter
 
+# rows of dead units, all zero, are on both sides
+pytestmark = pytest.mark.filterwarnings("ignore:.*meta rows are also training rows")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
@@ -208,6 +210,18 @@ def test_default_weighter(sets):
     X, y, X_meta, y_meta = tensors(sets)
     expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
     np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("reg", ["auto", 0.2])
+def test_labels_that_are_fitted_are_not_asked(sets, reg):
+    X, y, X_meta, y_meta = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter(reg=reg))
+    found = reweighter.refit(X, y, X_meta, y_meta, labels_fitted=True)
+    assert np.isnan(reweighter.weighter_.label_reliability_.overall)
+    expected = OTSampleWeighter(reg=0.1 if reg == "auto" else reg).fit_weights(*sets)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=2e-4)
+    assert np.isfinite(reweighter.refit(X, y, X_meta, y_meta).numpy()).all()
+    assert np.isfinite(reweighter.weighter_.label_reliability_.overall)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Both sets in one container, and the guards against a meta set that arrived wrong."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -17,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, make_weighted_pipeline
-from skotw._estimators.both_sets import join_labels, join_rows, warn_far, warn_repeated
+from skotw._estimators.both_sets import join_labels, join_rows
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -129,33 +127,6 @@ def test_raw_meta_rows_are_told_with_routing_off():
         pipe.fit(raw, Y, otweightedclassifier__X_meta=raw_meta, otweightedclassifier__y_meta=Y_META)
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("n", [5, 20, 50])
-def test_meta_rows_from_the_same_place_are_not_suspected(seed, n):
-    generator = np.random.default_rng(seed)
-    draw = {
-        "normal": lambda size: generator.normal(size=size),
-        "lognormal": lambda size: generator.lognormal(size=size),
-        "counts": lambda size: generator.poisson(1.0, size).astype(float),
-        "constant": lambda size: np.ones(size),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for sample in draw.values():
-            warn_far(sample((n, 6)), sample((10, 6)))
-        holes = draw["normal"]((n, 6))
-        holes[::2, 0] = np.nan
-        warn_far(holes, holes[:4])
-
-
-def test_other_containers_are_not_looked_into():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_far(sparse.csr_array(X), sparse.csr_array(100 * X_META))
-        warn_far(["a"] * 9, ["b"])
-        warn_far(X[:2], 100 * X_META)  # too few rows for a range
-
-
 @pytest.mark.parametrize(
     ("X", "X_meta", "match"),
     [
@@ -189,39 +160,6 @@ def test_a_meta_set_as_long_as_x_is_told_and_1_tuples_are_unwrapped():
     assert {str(warning.message).split("(")[1][:2] for warning in caught} == {"40", "60"}
     wrapped = OTWeightedClassifier().fit(X, Y, X_meta=(longer,), y_meta=(Y,))
     assert_array_equal(wrapped.sample_weight_, direct.sample_weight_)
-
-
-def test_meta_rows_that_are_training_rows_are_told():
-    for convert in (np.asarray, sparse.csr_array, sparse.csc_matrix, pd.DataFrame, lambda X: X.tolist(), np.float32):
-        rows, both = convert(X), convert(np.r_[X_META[:10], X[[3, 17]]])
-        with pytest.warns(UserWarning, match=r"2 of 12 meta rows are also training rows.*Take them out of X"):
-            OTWeightedClassifier().fit(rows, Y, X_meta=both, y_meta=Y_META)
-    names = ["a", "b", "c"]
-    frames = [pl.DataFrame(rows, schema=names) for rows in (X, X[:12])]
-    with pytest.warns(UserWarning, match="12 of 12"):
-        warn_repeated(join_rows(*frames), 60)
-    with pytest.warns(UserWarning, match="1 of 1"):
-        warn_repeated(["a", "b", "a"], 2)
-
-
-def test_sparse_rows_are_alike_however_they_are_stored():
-    plain = sparse.csr_array(np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]]))
-    stored = sparse.csr_array((np.array([2.0, 0.5, 0.5]), np.array([1, 0, 0]), np.array([0, 3])), shape=(1, 3))
-    with pytest.warns(UserWarning, match="1 of 1"):
-        warn_repeated(join_rows(plain, stored), 2)
-
-
-def test_rows_that_are_alike_by_chance_are_not_suspected():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_repeated(join_rows(X > 0, X_META > 0), 60)  # eight distinct rows at most
-        warn_repeated(join_rows(X, X_META), 60)
-        warn_repeated(np.array(["a", "b"], dtype=object), 1)  # nothing known of such rows
-        once_in_ten = np.r_[np.repeat(np.arange(12.0), 10), np.arange(100.0, 1180.0)]
-        new = np.arange(2000.0, 2098.0)
-        warn_repeated(np.r_[once_in_ten, [0.0, 1.0], new][:, None], 1200)
-    with pytest.warns(UserWarning, match="80 of 100 meta rows"):
-        warn_repeated(np.r_[once_in_ten, once_in_ten[-80:], new[:20]][:, None], 1200)
 
 
 @pytest.mark.parametrize("scheme", [OneVsRestClassifier, OneVsOneClassifier, OutputCodeClassifier])

@@ -1,0 +1,198 @@
+"""What looks wrong about a meta set beside its training set, though weights could be learned."""
+
+import numpy as np
+from scipy import sparse
+from scipy.special import pdtrc
+
+from skotw._compat import num_samples, safe_indexing
+from skotw._validation import to_numpy, warn
+
+from .containers import is_records
+from .frames import frame_values, is_frame, paired_columns
+
+__all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_repeated"]
+
+THROUGH_THE_SAME_STEPS = (
+    "The trusted rows must go through the same steps as X: build the pipeline with "
+    "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...)). By hand, transform "
+    "X_meta by what was fitted to X."
+)
+# Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
+_FAR_SHARE = 0.2
+_LEAST_ROWS_FOR_A_RANGE = 20
+_MOST_ROWS_FOR_A_RANGE = 2000
+# Warn when as many meta rows would be like training rows by chance with less than this probability.
+_CHANCE = 1e-3
+_ROWS_PER_BLOCK = 512
+
+
+def refuse_other_kinds(X, X_meta):
+    """Refuse sets of which one went through steps that make another kind of rows.
+
+    Raises
+    ------
+    ValueError
+    """
+    shapes = [getattr(rows, "shape", ()) for rows in (X, X_meta)]
+    if all(len(shape) == 2 for shape in shapes) and shapes[0][1] != shapes[1][1]:
+        raise ValueError(f"X_meta has {shapes[1][1]} features and X has {shapes[0][1]}. {THROUGH_THE_SAME_STEPS}")
+    if is_frame(X) != is_frame(X_meta) and not (is_frame(X_meta) and isinstance(X, np.ndarray)):
+        # bagging, among others, makes arrays of frames
+        kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
+        raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {THROUGH_THE_SAME_STEPS}")
+
+
+# ---------------------------------------------------------------------------------------------
+# A meta set that missed the steps through which X went
+
+
+def warn_far(X, X_meta, *, stream=False):
+    """Warn of a meta set that missed the steps through which X went; with ``stream`` X is but a first chunk."""
+    n_samples = num_samples(X)
+    if n_samples < _LEAST_ROWS_FOR_A_RANGE:
+        return
+    some = slice(None, None, -(-n_samples // _MOST_ROWS_FOR_A_RANGE))
+    far, n_values = 0, 0
+    for column, meta in _number_pairs(X, X_meta, some):
+        low, high = np.fmin.reduce(column, axis=0), np.fmax.reduce(column, axis=0)
+        varies = np.isfinite(high - low) & (high > low)
+        reach = (high - low) / 2
+        outside = ((meta < low - reach) | (meta > high + reach)) & varies
+        far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
+    if far > _FAR_SHARE * n_values:
+        or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
+        warn(
+            f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
+            f"X had been transformed and X_meta had not{or_so}. {THROUGH_THE_SAME_STEPS}",
+        )
+
+
+def _number_pairs(X, X_meta, some):
+    """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
+    if is_frame(X) and is_frame(X_meta):
+        if set(X.columns) == set(X_meta.columns):
+            yield from paired_columns(X[some], X_meta, numbers_only=True)
+        return
+    pair = [_plain_numbers(rows) for rows in (X, X_meta)]
+    if all(rows is not None for rows in pair):
+        yield pair[0][some].astype(np.float64), pair[1].astype(np.float64)
+
+
+def _plain_numbers(X):
+    """Rows as an array of numbers, where they are one or become one by looking; else None."""
+    if sparse.issparse(X) or is_records(X):
+        return None
+    X = np.asarray(frame_values(X) if is_frame(X) else to_numpy(X))
+    return X if X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1] else None
+
+
+# ---------------------------------------------------------------------------------------------
+# Meta rows that are training rows as well
+
+
+def warn_repeated(X, X_meta):
+    """Warn of meta rows that are training rows too, more than rows of X that repeat each other would explain."""
+    hashed = _hashed(X, X_meta)
+    if hashed is None:
+        return
+    suspects, meta, all_keys = hashed
+    repeated = np.isin(meta, suspects).sum()
+    if not repeated:
+        return
+    # Few distinct values per feature make rows alike by chance, and then rows of X are alike as well. Twice as often is
+    # granted to the meta rows, whose classes have other shares; beyond that their number is one of rare events.
+    counts = np.unique(all_keys(), return_counts=True)[1]
+    alike = counts[counts > 1].sum() / counts.sum()
+    if pdtrc(repeated - 1, 2 * alike * len(meta)) < _CHANCE:
+        warn(
+            f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, vouch for their own "
+            "labels, and leak into the test folds of a cross-validation. Take them out of X, as "
+            "skotw.meta.balanced_meta_split does.",
+        )
+
+
+def _hashed(X, X_meta):
+    """Hashes of the training rows that may be meta rows, of the meta rows, and a way to those of all training rows.
+
+    None for rows that have no hash. Rows of both sets have the same hash where they are equal.
+    """
+    if sparse.issparse(X) or sparse.issparse(X_meta):
+        if not all(sparse.issparse(rows) or _plain_numbers(rows) is not None for rows in (X, X_meta)):
+            return None
+        keys = _hash_sparse(sparse.csr_array(X))
+        return keys, _hash_sparse(sparse.csr_array(X_meta)), lambda: keys
+    if is_frame(X) and is_frame(X_meta):
+        return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
+    if is_records(X) and is_records(X_meta):
+        try:
+            keys, meta = (np.array([hash(row) for row in rows]) for rows in (X, X_meta))
+        except TypeError:
+            return None
+        return keys, meta, lambda: keys
+    pair = [_plain_numbers(rows) for rows in (X, X_meta)]
+    if any(rows is None for rows in pair) or pair[0].shape[1] != pair[1].shape[1]:
+        return None
+    return _hashed_arrays(*pair)
+
+
+def _hashed_arrays(X, X_meta):
+    X_meta = X_meta.astype(X.dtype) if X.dtype.kind == "f" else X_meta
+    # hashing all rows is dear, and most can be told apart by the one feature in which the meta rows differ most
+    sorted_meta = np.sort(X_meta, axis=0)
+    column = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
+    suspects = np.flatnonzero(_is_among(X[:, column], sorted_meta[:, column]))
+    return _hash_numbers(X[suspects]), _hash_numbers(X_meta), lambda: _hash_numbers(X)
+
+
+def _hashed_frames(X, X_meta):
+    suspects = np.arange(num_samples(X))
+    for column, meta in paired_columns(X, X_meta, numbers_only=True):
+        suspects = suspects[_is_among(column[suspects], np.sort(meta))]
+    some = X if len(suspects) == num_samples(X) else safe_indexing(X, suspects)
+    keys, meta = _hash_frames(some, X_meta)
+    return keys, meta, lambda: keys if some is X else _hash_frames(X, X_meta)[0]
+
+
+def _hash_frames(*frames):
+    """Hashes of the rows of two frames."""
+    keys = [np.zeros(num_samples(frame), dtype=np.uint64) for frame in frames]
+    for pair, factor in zip(paired_columns(*frames), _factors(frames[0].shape[1]), strict=True):
+        for of_frame, column in zip(keys, pair, strict=True):
+            is_text = column.dtype.kind == "O"
+            of_frame += factor * _mixed(np.array(list(map(hash, column)), dtype=np.int64) if is_text else column)
+    return keys
+
+
+def _is_among(values, known):
+    """Whether each value is among some in ascending order, NaN last."""
+    place = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return (known[place] == values) | ((values != values) & (known[-1] != known[-1]))
+
+
+def _mixed(values):
+    """64 bits per value, none of them constant for small whole numbers; zero stays zero."""
+    bits = values + 0.0 if values.dtype.kind == "f" else values  # -0.0 is 0.0
+    bits = np.ascontiguousarray(bits).view(np.uint64)
+    return bits ^ (bits >> np.uint64(32))
+
+
+def _factors(n):
+    """Odd factors, one per column."""
+    return np.random.default_rng(0).integers(0, 2**63, n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def _hash_numbers(X):
+    factors = _factors(X.shape[1])
+    keys = np.empty(len(X), dtype=np.uint64)
+    for start in range(0, len(X), _ROWS_PER_BLOCK):
+        block = slice(start, start + _ROWS_PER_BLOCK)
+        np.einsum("ij,j->i", _mixed(X[block].astype(np.float64)), factors, out=keys[block])
+    return keys
+
+
+def _hash_sparse(X):
+    X = X.astype(np.float64)
+    X.sum_duplicates()
+    bits = _mixed(X.data) * _factors(X.shape[1])[X.indices]
+    sums = np.r_[np.zeros(1, np.uint64), np.cumsum(bits, dtype=np.uint64)]
+    return sums[X.indptr[1:]] - sums[X.indptr[:-1]]
