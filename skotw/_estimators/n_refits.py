@@ -99,7 +99,7 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
     hellinger_scale = hellinger.fit(X=roots[0], X_meta=roots[1], **labels).cost_scale_
     both = []
     for rows, root, name in ((X, roots[0], "X"), (X_meta, roots[1], "X_meta")):
-        Z = weighter._intake.embed(rows, name)
+        Z = weighter._intake.embed(weighter._intake.check(rows, name), name)
         if weighter.metric == "cosine":
             Z = normalize(Z) / np.sqrt(2)
         blocks = Z / np.sqrt(2 * weighter.cost_scale_), root / np.sqrt(4 * hellinger_scale)

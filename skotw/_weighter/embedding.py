@@ -58,8 +58,8 @@ class ScaleEmbedding(BaseEstimator):
         if self.numeric_:
             # of mean one, since its bound on rounding takes their sum for the number of rows
             weight = None if sample_weight is None else sample_weight / sample_weight.mean()
+            scaler = StandardScaler().set_output(transform="default")
             with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
-                scaler = StandardScaler().set_output(transform="default")
                 self.scaler_ = scaler.fit(self._numbers(X), sample_weight=weight)
         if self.categorical_:
             encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")

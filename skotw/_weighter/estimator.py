@@ -697,7 +697,7 @@ def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None,
     >>> from skotw import ot_sample_weight
     >>> X = [[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [0.0, 0.9]]
     >>> y = [0, 0, 1, 1]
-    >>> X_meta, y_meta = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
+    >>> X_meta, y_meta = [[0.0, 1.1], [1.1, 0.0]], [0, 1]
     >>> w = ot_sample_weight(X, y, X_meta, y_meta)
     >>> bool(w[3] < w[2] / 5)  # labelled 1, and looks like 0
     True

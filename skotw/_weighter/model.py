@@ -425,6 +425,24 @@ class Fitted:
         largest = np.log(np.finfo(dtype_of(ordered.reference)).max) - 1.0
         return ordered.back(np.exp(np.minimum(log_weight, largest)))
 
+    def capped(self, weights, ordered, cost):
+        """The same with the cap of ``max_weight``, and the sorted rows' weights under it."""
+        n_groups, codes = len(ordered.counts), np.repeat(np.arange(len(ordered.counts)), ordered.counts)
+        free, limits = to_numpy(weights).astype(np.float64), np.finfo(dtype_of(weights))
+        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
+            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
+        else:
+            log_ratio = np.log(free / ordered.weight)
+        mass = np.bincount(codes, weights=free, minlength=n_groups)
+        cap = Cap.of(self.basis.settings.max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
+        return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
+
+    def _log_ratio(self, cost, partition):
+        """Log of weight over row weight, before the cap."""
+        problem = self._transport[1]
+        density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
+        return density + problem.log_ratio[partition.codes] + np.log(self.total)
+
     def plan(self, rows):
         """Rows of the plan, float64 ndarray of shape (n, active columns)."""
         self._check_groups(rows)
@@ -447,27 +465,8 @@ class Fitted:
         return _transport(self.basis, self.group_weight)
 
     def __getstate__(self):
-        # it holds the columns once more, and is made anew in no time
+        # the problem is made anew in no time, and weighing leaves no trace
         return {name: value for name, value in vars(self).items() if name != "_transport"}
-
-    def capped(self, max_weight, weights, ordered):
-        """The same under a cap on the weights, and the weights of the sorted rows under it."""
-        n_groups, limits = len(ordered.counts), np.finfo(dtype_of(weights))
-        codes, free = np.repeat(np.arange(n_groups), ordered.counts), to_numpy(weights).astype(np.float64)
-        if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
-            cost = self.basis.cost(ordered, self._transport[0])
-            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
-        else:
-            log_ratio = np.log(free / ordered.weight)
-        mass = np.bincount(codes, weights=free, minlength=n_groups)
-        cap = Cap.of(max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
-        return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
-
-    def _log_ratio(self, cost, partition):
-        """Log of weight over row weight, before the cap."""
-        _, problem = self._transport
-        density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
-        return density + problem.log_ratio[partition.codes] + np.log(self.total)
 
     def _check_groups(self, rows):
         unseen = np.setdiff1d(np.unique(rows.codes), self.groups)
@@ -516,7 +515,7 @@ def solve(start):
     fitted = Fitted(basis, start.group_weight, potentials, result.objective, result.n_iter, start.reliability)
     weights = result.weights * fitted.total
     if basis.settings.max_weight is not None:
-        fitted, weights = fitted.capped(basis.settings.max_weight, weights, ordered)
+        fitted, weights = fitted.capped(weights, ordered, cost)
     return fitted, ordered.back(weights)
 
 
@@ -554,11 +553,6 @@ def _solve_gradient(basis, cost, a, problem, counts):
     partition = basis.partition(counts, cost, tiled=False)
     report = _print_progress if basis.settings.verbose else lambda *progress: None
     return gradient.solve(cost, a, problem, partition, basis.compute, report)
-
-
-def _print_progress(step, objective, change):
-    if step < 10 or step % 10 == 0:
-        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201
 
 
 # ---------------------------------------------------------------------------------------------
@@ -691,3 +685,8 @@ def _warn_absent(target, group_weight):
             f"The meta set has classes without training rows: {named([names[g] for g in absent])}. Their meta "
             "samples take no part in the transport.",
         )
+
+
+def _print_progress(step, objective, change):
+    if step < 10 or step % 10 == 0:
+        print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201

@@ -23,6 +23,7 @@ _LEAST_ROWS_FOR_A_RANGE = 20
 _MOST_ROWS_FOR_A_RANGE = 2000
 # Warn when as many meta rows would be like training rows by chance with less than this probability.
 _CHANCE = 1e-3
+_ALIKE_UNSEEN = 0.1
 _ROWS_PER_BLOCK = 512
 
 
@@ -100,9 +101,10 @@ def warn_repeated(X, X_meta):
     if not repeated:
         return
     # Few distinct values per feature make rows alike by chance, and then rows of X are alike as well. Twice as often is
-    # granted to the meta rows, whose classes have other shares; beyond that their number is one of rare events.
+    # granted to the meta rows, whose classes have other shares; beyond that their number is one of rare events. That no
+    # rows of X are alike does not mean that none could be, as where few features are all zero.
     counts = np.unique(all_keys(), return_counts=True)[1]
-    alike = counts[counts > 1].sum() / counts.sum()
+    alike = (counts[counts > 1].sum() + _ALIKE_UNSEEN) / counts.sum()
     if pdtrc(repeated - 1, 2 * alike * len(meta)) < _CHANCE:
         warn(
             f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, vouch for their own "

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
@@ -252,13 +253,19 @@ def test_a_fit_after_an_error_is_a_fresh_fit(make, hook):
 
 
 def test_a_split_that_fails_leaves_copies_of_the_net_clean():
-    from sklearn.base import clone
-
     net = plain(train_split=lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         net.fit(X, y)
     assert clone(net).iterator_train is torch.utils.data.DataLoader
     net.set_params(train_split=None).fit(X, y)
+    assert net.iterator_train is torch.utils.data.DataLoader
+
+
+def test_an_interrupt_before_there_is_a_loader():
+    def split(*args):
+        raise KeyboardInterrupt
+
+    net = plain(train_split=split).fit(X, y)  # skorch takes it for the user's
     assert net.iterator_train is torch.utils.data.DataLoader
 
 

@@ -82,6 +82,31 @@ def test_arrays_and_sparse_rows():
     assert_array_equal(join_rows(X, sparse.csr_array(X_META)), np.r_[X, X_META])
     assert_array_equal(join_rows(sparse.csc_array(X), X_META).toarray(), np.r_[X, X_META])
     assert join_rows(["a", "b"], np.array(["c"])) == ["a", "b", "c"]
+    assert join_rows([b"a", b"b"], [b"c"]) == [b"a", b"b", b"c"]
+    assert join_rows([{"a": 1}], pd.Series([{"a": 2}], index=[7])) == [{"a": 1}, {"a": 2}]
+    assert join_rows(pd.Series(["a"], index=[3]), pd.Series(["c"], index=[3])).tolist() == ["a", "c"]
+    assert join_rows(np.array(["a"]), ["long"]).tolist() == ["a", "long"]
+    assert_array_equal(join_rows(list(X), list(X_META)), np.r_[X, X_META])
+    assert_array_equal(join_rows(X, pd.DataFrame(X_META)), np.r_[X, X_META])
+
+
+@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, sparse.csc_matrix, sparse.coo_array])
+def test_whole_numbers_do_not_cut_trusted_ones(convert):
+    whole, halves = np.array([[1, 2], [3, 4]]), np.array([[0.5, 0.25]])
+    for meta in (halves, sparse.csr_array(halves)):
+        joined = join_rows(convert(whole), meta)
+        assert joined.dtype == np.float64
+        assert_array_equal(joined.toarray() if sparse.issparse(joined) else joined, np.r_[whole, halves])
+    assert join_rows(convert(whole), convert(whole)).dtype == whole.dtype
+    assert join_rows(convert(whole > 1), convert(whole)).sum() == 3 + whole.sum()
+
+
+def test_sparse_whole_numbers_keep_trusted_ones_in_the_fit():
+    counts = sparse.csr_array(rng.poisson(1.0, (60, 3)))
+    clf = OTWeightedClassifier(LogisticRegression()).fit(counts, Y, X_meta=np.abs(X_META), y_meta=Y_META)
+    dense = OTWeightedClassifier(LogisticRegression(), weighter=OTSampleWeighter(embedding=None))
+    dense.fit(counts.toarray(), Y, X_meta=np.abs(X_META), y_meta=Y_META)
+    np.testing.assert_allclose(clf.estimator_.coef_, dense.estimator_.coef_, rtol=1e-3)
 
 
 def test_labels():

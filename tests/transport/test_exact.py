@@ -93,7 +93,7 @@ def dense(p, C, b, eps):
     return np.exp(L + g / eps) @ b, g, b @ g
 
 
-@pytest.mark.parametrize("level", [-45, -38, -33, -26, -25, -24, -10, 0, 20, 29, 30, 31, 35, 40])
+@pytest.mark.parametrize("level", [-45, -38, -33, -26, -25, -24, -10, 0, 20, 29, 30, 31, 35, 37, 40])
 @pytest.mark.parametrize("label_cost", [0.5, np.inf])
 def test_kernels_at_the_ends_of_the_floating_range_lose_no_digits(level, label_cost):
     """Their sums are about 10^level, of rows that are e^12 and e^24 apart."""
@@ -107,6 +107,17 @@ def test_kernels_at_the_ends_of_the_floating_range_lose_no_digits(level, label_c
     # of a stream as well, which knows of no label cost
     normalisers = exact.log_normalisers(*problem)
     np.testing.assert_allclose(problem[2].free_potentials(normalisers), g, atol=2e-5)
+
+
+@pytest.mark.parametrize("least", [-30.0, -85.0, -110.0])
+def test_a_class_of_next_to_no_mass_keeps_its_digits_in_float32(least):
+    (cost, a, problem, partition, compute), p, C, b = posed(np.linspace(0.0, 1.0, 100), 0.5, 0.1, np.float32)
+    shift = np.array([0.0, least, 0.0])
+    problem = replace(problem, log_ratio=problem.log_ratio + shift, log_mass=problem.log_mass + np.repeat(shift, 4))
+    p, b = p * np.exp(np.repeat(shift, [50, 30, 20])), b * np.exp(np.repeat(shift, 4))
+    result, (w, g, _) = exact.solve(cost, a, problem, partition, compute), dense(p, C, b, 0.1)
+    np.testing.assert_allclose(result.weights, w, rtol=1e-4, atol=1e-37)
+    np.testing.assert_allclose(result.potentials, g, atol=2e-5)
 
 
 @pytest.mark.parametrize("label_cost", [0.0, 0.5, 3.0, 1e3, np.inf])

@@ -215,6 +215,23 @@ def test_the_classifier_aligns_columns_for_its_estimator():
     assert_allclose(clf.estimator_.coef_, direct.estimator_.coef_, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("convert", "convert_meta"),
+    [
+        (lambda rows: rows.tolist(), np.asarray),
+        (np.asarray, sparse.csr_array),
+        (frame, lambda rows: frame(rows)[["c", "a", "d", "b"]]),
+        (lambda rows: objects(rows, Decimal), frame),
+    ],
+)
+def test_refits_take_what_the_first_fit_takes(convert, convert_meta):
+    direct = OTWeightedClassifier(n_refits=1, random_state=0)
+    direct.fit(X.astype(float), Y, X_meta=X_META.astype(float), y_meta=Y_META)
+    clf = OTWeightedClassifier(n_refits=1, random_state=0)
+    clf.fit(convert(X), Y, X_meta=convert_meta(X_META), y_meta=Y_META)
+    assert_allclose(clf.sample_weight_, direct.sample_weight_, rtol=1e-6)
+
+
 def test_columns_of_the_same_name_are_refused():
     twice = pd.DataFrame(X, columns=list("aabb"))
     for entry in ENTRIES.values():

@@ -49,6 +49,12 @@ def test_a_cap_that_all_reach_is_the_mean():
     assert_allclose(capped(RNG.normal(0.0, 1e5, 1000), np.ones(1000), 1.0, mass=1000.0)[0], 1.0, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n", [6, 10, 14, 22, 30, 46, 98, 206, 1998])
+def test_a_limit_that_half_of_the_rows_fill_exactly(n):
+    w, _ = capped(-1e5 * np.arange(float(n)), np.full(n, 0.1), 2.0, mass=0.1 * n)
+    assert_allclose(w, np.repeat([0.2, 0.0], n // 2), rtol=1e-9, atol=1e-12)
+
+
 def test_groups_keep_their_mass_each():
     codes, a, log_ratio = np.repeat([0, 2], [20, 30]), RNG.uniform(0.5, 2, 50), RNG.normal(0, 2, 50)
     mass = np.bincount(codes, weights=a * np.exp(log_ratio))

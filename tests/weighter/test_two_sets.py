@@ -3,6 +3,7 @@
 import time
 import warnings
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from scipy import sparse
 
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._weighter.two_sets import warn_far, warn_repeated
+from skotw._weighter.two_sets import _hash_numbers, _hash_sparse, warn_far, warn_repeated
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -140,10 +141,26 @@ def test_zeros_and_missing_values_are_alike():
 
 
 def test_sparse_rows_are_alike_however_they_are_stored():
-    plain = sparse.csr_array(np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]]))
-    stored = sparse.csr_array((np.array([2.0, 0.5, 0.5]), np.array([1, 0, 0]), np.array([0, 3])), shape=(1, 3))
-    with pytest.warns(UserWarning, match="1 of 1"):
+    plain = sparse.csr_array(np.r_[[[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]], X])
+    stored = sparse.csr_array(
+        (np.array([2.0, 0.5, 0.5, 3.0, 0.0]), np.array([1, 0, 0, 2, 1]), np.array([0, 3, 5])), shape=(2, 3)
+    )
+    with pytest.warns(UserWarning, match="2 of 2"):
         warn_repeated(plain, stored)
+
+
+def test_rows_of_small_whole_numbers_are_told_apart():
+    rows = np.array(list(product(range(8), repeat=4)), dtype=float)  # few bits of a float differ
+    dense, by_entry = _hash_numbers(rows), _hash_sparse(sparse.csr_array(rows))
+    assert len(np.unique(dense)) == len(rows)
+    np.testing.assert_array_equal(by_entry, dense)
+
+
+def test_one_row_in_common_may_be_chance():
+    rows, meta = np.abs(X) + 1.0, np.abs(X_META) + 1.0
+    rows[0] = meta[0] = 0.0  # as features behind a rectifier are
+    with silence():
+        warn_repeated(rows, meta)
 
 
 def test_rows_that_are_alike_by_chance_are_not_suspected():
