@@ -7,6 +7,9 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 from hypothesis import settings
 
+# Helpers of the tests, and scripts that need tools of their own.
+collect_ignore_glob = ["_*.py"]
+
 # The time of one example says nothing on a busy machine. Continuous integration draws the same
 # examples every time, so that a change is judged by what it changed; elsewhere the search goes on.
 settings.register_profile("default", deadline=None)

@@ -12,31 +12,33 @@ EPS, RHO, RATE = 0.2, 0.7, 3.0
 rng = np.random.default_rng(0)
 LOG_MASS = np.log(rng.dirichlet(np.ones(M)))
 LOG_RATIO = np.log(rng.uniform(0.1, 1.0, N_GROUPS))
-LABEL_COST = rng.uniform(0.0, 1.0, (N_GROUPS, M))
+LABEL_COST = 0.6
 OWNER = np.array([0, 0, 0, 1, 1, 2, 2])
-HARD = np.where(np.arange(N_GROUPS)[:, None] == OWNER, 0.0, np.inf)
+DIFFERENT = np.arange(N_GROUPS)[:, None] != OWNER
 SLICES = (slice(0, 3), slice(3, 5), slice(5, 7))
-SOFT_PROBLEM = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, LABEL_COST)
-HARD_PROBLEM = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, HARD, SLICES)
+SOFT_PROBLEM = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, OWNER, LABEL_COST)
+HARD_PROBLEM = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, OWNER, np.inf)
 
 
 @pytest.mark.parametrize(("rho", "damping"), [(0.0, 0.0), (EPS, 0.5), (3 * EPS, 0.75)])
 def test_damping_is_the_share_that_the_prior_takes_back(rho, damping):
-    problem = Problem(EPS, rho, RATE, LOG_MASS, LOG_RATIO, LABEL_COST)
+    problem = Problem(EPS, rho, RATE, LOG_MASS, LOG_RATIO, OWNER, LABEL_COST)
     assert problem.damping == pytest.approx(damping)
 
 
 def test_one_problem_reaches_every_column():
     partition = Partition.of(COUNTS, 2)
-    assert [SOFT_PROBLEM.group_columns(group) for group in range(N_GROUPS)] == [slice(0, M)] * N_GROUPS
-    assert list(SOFT_PROBLEM.components(partition)) == [(partition, slice(0, M))]
+    assert [SOFT_PROBLEM.columns(group) for group in range(N_GROUPS)] == [slice(0, M)] * N_GROUPS
+    ((blocks, reached),) = SOFT_PROBLEM.components(partition)
+    assert reached == slice(0, M)
+    assert (blocks.blocks[0].start, blocks.blocks[-1].stop) == (0, sum(COUNTS))
 
 
 def test_hard_labels_make_a_problem_of_every_group_with_rows_and_columns():
-    assert [HARD_PROBLEM.group_columns(group) for group in range(N_GROUPS)] == list(SLICES)
+    assert [HARD_PROBLEM.columns(group) for group in range(N_GROUPS)] == list(SLICES)
     partition = Partition.of([4, 0, 5], 2)
-    columns = (slice(0, 3), slice(3, 5), slice(5, 5))
-    problem = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, HARD, columns)
+    owner = np.array([0, 0, 0, 1, 1, 1, 1])
+    problem = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO, owner, np.inf)
     ((blocks, reached),) = problem.components(partition)  # group 1 has no rows, group 2 no columns
     assert reached == slice(0, 3)
     assert [(block.start, block.stop) for block in blocks.blocks] == [(0, 2), (2, 4)]
@@ -45,18 +47,14 @@ def test_hard_labels_make_a_problem_of_every_group_with_rows_and_columns():
     assert [{block.group for block in blocks.blocks} for blocks, _ in both] == [{0}, {2}]
 
 
-def test_some_columns_are_a_problem_of_their_own():
-    part = HARD_PROBLEM.of_columns(SLICES[1])
-    assert part.group_columns(0) == slice(0, 2)
-    np.testing.assert_array_equal(part.log_mass, LOG_MASS[3:5])
-    np.testing.assert_array_equal(part.label_cost, HARD[:, 3:5])
-    np.testing.assert_array_equal(part.log_ratio, LOG_RATIO)
-    assert (part.eps, part.rho, part.rate) == (EPS, RHO, RATE)
+@pytest.mark.parametrize("problem", [SOFT_PROBLEM, HARD_PROBLEM], ids=["soft", "hard"])
+def test_label_costs_are_nothing_within_a_group(problem):
+    np.testing.assert_array_equal(problem.label_costs(), np.where(DIFFERENT, problem.label_cost, 0.0))
 
 
 @pytest.mark.parametrize("problem", [SOFT_PROBLEM, HARD_PROBLEM], ids=["soft", "hard"])
 def test_potentials_give_every_column_its_mass(problem):
-    """(2): sum_i p_i exp((g_j - C_ij) / eps) = 1, and what the rows add to -rate d makes T of it."""
+    """(2): sum_i p_i exp((g_j - C_ij) / eps) = 1."""
     d, a = rng.uniform(0.0, 1.0, (sum(COUNTS), M)), rng.uniform(0.5, 2.0, sum(COUNTS))
     groups = np.repeat(np.arange(N_GROUPS), COUNTS)
     bare = a[:, None] * np.exp(-RATE * d)
@@ -65,15 +63,13 @@ def test_potentials_give_every_column_its_mass(problem):
     g = problem.free_potentials(normalisers)
 
     p = a * np.exp(LOG_RATIO)[groups]
-    C = EPS * RATE * d + problem.label_cost[groups]
+    C = EPS * RATE * d + np.where(DIFFERENT, problem.label_cost, 0.0)[groups]
     np.testing.assert_allclose((p[:, None] * np.exp((g - C) / EPS)).sum(axis=0), 1.0, rtol=1e-12)
-    T = p[:, None] * np.exp(LOG_MASS) * np.exp((g - C) / EPS)
-    from_bias = bare * np.exp(LOG_RATIO[groups, None] + problem.column_bias(g)[groups])
-    np.testing.assert_allclose(from_bias, T, rtol=1e-12)
 
 
 def test_a_group_without_rows_has_no_part_in_the_potentials():
     normalisers = np.zeros((N_GROUPS, M))
-    without = Problem(EPS, RHO, RATE, LOG_MASS, np.array([*LOG_RATIO[:2], -np.inf]), LABEL_COST)
-    fewer = Problem(EPS, RHO, RATE, LOG_MASS, LOG_RATIO[:2], LABEL_COST[:2])
-    np.testing.assert_allclose(without.free_potentials(normalisers), fewer.free_potentials(normalisers[:2]), rtol=1e-14)
+    without = Problem(EPS, RHO, RATE, LOG_MASS, np.array([*LOG_RATIO[:2], -np.inf]), OWNER, LABEL_COST)
+    p, d = np.exp(LOG_RATIO[:2]), DIFFERENT[:2] * LABEL_COST
+    expected = -EPS * np.log((p[:, None] * np.exp(-d / EPS)).sum(axis=0))
+    np.testing.assert_allclose(without.free_potentials(normalisers), expected, rtol=1e-13)

@@ -29,7 +29,7 @@ class Dense:
         ratio = mass / np.bincount(GROUPS, self.a)
         different = np.arange(3)[:, None] != OWNER
         label_cost = np.where(different, np.inf if hard else 0.4, 0.0)
-        self.problem = Problem(EPS, rho, 0.5 / EPS, np.log(self.b), np.log(ratio), label_cost, SLICES if hard else None)
+        self.problem = Problem(EPS, rho, 0.5 / EPS, np.log(self.b), np.log(ratio), OWNER, np.inf if hard else 0.4)
         self.p = self.a * ratio[GROUPS]
         self.C = 0.5 * self.d.astype(np.float64) + label_cost[GROUPS]
         self.cost = FunctionCost(self.d.shape, lambda i, j: self.d[i:j], self.d[:0, 0])
