@@ -72,10 +72,10 @@ def estimators() -> None:
     regressor = OTWeightedRegressor(Ridge(), random_state=0)
     assert_type(regressor.fit(X, X[:, 0], X_meta=X_meta, y_meta=X_meta[:, 0]), OTWeightedRegressor)
     assert_type(regressor.predict(X), Array)
-    resampler = OTResampler(n_samples=20, random_state=0)
+    resampler = OTResampler(random_state=0)
     assert_type(resampler.fit(X, y, X_meta=X_meta, y_meta=y_meta), OTResampler)
     X_drawn, y_drawn = resampler.fit_resample(X, y, X_meta=X_meta, y_meta=y_meta)
-    assert len(X_drawn) == len(y_drawn) == 20
+    assert len(X_drawn) == len(y_drawn)
     with config_context(enable_metadata_routing=True):
         make_weighted_pipeline(LogisticRegression(max_iter=1000)).fit(X, y, X_meta=X_meta, y_meta=y_meta)
 

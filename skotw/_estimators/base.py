@@ -2,11 +2,13 @@
 
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -32,6 +34,8 @@ from .weight_routing import (
     with_defaults,
 )
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 _BY_KEYWORD = "Pass the trusted rows by keyword: {}(X, y, X_meta=X_meta, y_meta=y_meta)."
 # Features are told to be copies of each other by this many rows at first, if those hold more values than this.
 _LEAST_ROWS = 100
@@ -39,7 +43,7 @@ _MOST_VALUES_BY_CHANCE = 10
 _MEANT_FOR_THE_META_SET = re.compile("meta(?!data)|trust|clean", re.IGNORECASE)
 
 
-def learns_weights(method):
+def learns_weights(method: Method) -> Method:
     """Decorate a fit that takes trusted rows: they are told from misspelt arguments, and an error changes nothing."""
     parameters = signature(method).parameters
     n_positional = sum(parameter.kind is Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters.values())
@@ -248,7 +252,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
             )
         return route
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Say which metadata goes where.
 
         Returns

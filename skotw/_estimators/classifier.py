@@ -1,16 +1,18 @@
 """OTWeightedClassifier: learn weights, then fit any classifier with them."""
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import Interval, num_samples, slice_params
+from skotw._compat import Interval, available_if, num_samples, slice_params
+from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import check_index
+from skotw._weighter.estimator import OTSampleWeighter
 
 from .base import BaseOTWeighted, inner_has, learns_weights
 from .both_sets import check_classes
@@ -122,16 +124,16 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        weighter=None,
-        include_meta=True,
-        meta_weight="auto",
-        n_refits=0,
-        on_unweighted="raise",
-        sample_weight_name="auto",
-        random_state=None,
-    ):
+        weighter: OTSampleWeighter | None = None,
+        include_meta: bool = True,
+        meta_weight: float | str = "auto",
+        n_refits: int = 0,
+        on_unweighted: str = "raise",
+        sample_weight_name: str | None = "auto",
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.weighter = weighter
         self.include_meta = include_meta
@@ -142,7 +144,16 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         self.random_state = random_state
 
     @learns_weights
-    def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Learn the weights and fit the classifier.
 
         Parameters
@@ -195,7 +206,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         self.classes_ = self.estimator_.classes_
         return self
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Array:
         """Predict with the fitted inner classifier.
 
         Parameters
@@ -212,7 +223,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         return self.estimator_.predict(X)
 
     @available_if(inner_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> Array:
         """Class probabilities of the fitted inner classifier.
 
         Parameters
@@ -229,7 +240,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         return self.estimator_.predict_proba(X)
 
     @available_if(inner_has("predict_log_proba"))
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MatrixLike) -> Array:
         """Logarithms of the class probabilities of the fitted inner classifier.
 
         Parameters
@@ -246,7 +257,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         return self.estimator_.predict_log_proba(X)
 
     @available_if(inner_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> Array:
         """Confidence scores of the fitted inner classifier.
 
         Parameters

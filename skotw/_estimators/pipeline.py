@@ -1,5 +1,7 @@
 """Pipelines whose last step is fitted with learned weights."""
 
+from typing import Any
+
 from sklearn import get_config
 from sklearn.base import is_regressor
 from sklearn.pipeline import make_pipeline
@@ -11,7 +13,7 @@ from .regressor import OTWeightedRegressor
 __all__ = ["make_weighted_pipeline"]
 
 
-def make_weighted_pipeline(*steps, memory=None, verbose=False, **params):
+def make_weighted_pipeline(*steps: Any, memory: Any = None, verbose: bool = False, **params: Any) -> Any:
     """Build a pipeline whose last step is fitted with learned weights, and which transforms the trusted rows as well.
 
     Weights are learned from the features that the last step sees, trusted rows pass through the same steps as X, and

@@ -1,5 +1,7 @@
 """OTWeightedRegressor: learn weights, then fit any regressor with them."""
 
+from typing import Any, Self
+
 import numpy as np
 from scipy.stats import beta
 from sklearn.base import RegressorMixin
@@ -8,7 +10,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import num_samples
+from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import check_index, check_weights, one_column, to_numpy, warn
+from skotw._weighter.estimator import OTSampleWeighter
 
 from .base import BaseOTWeighted, Sets, learns_weights
 
@@ -85,15 +89,15 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        weighter=None,
-        include_meta=True,
-        meta_weight="auto",
-        on_unweighted="raise",
-        sample_weight_name="auto",
-        random_state=None,
-    ):
+        weighter: OTSampleWeighter | None = None,
+        include_meta: bool = True,
+        meta_weight: float | str = "auto",
+        on_unweighted: str = "raise",
+        sample_weight_name: str | None = "auto",
+        random_state: RandomState = None,
+    ) -> None:
         self.estimator = estimator
         self.weighter = weighter
         self.include_meta = include_meta
@@ -103,7 +107,16 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         self.random_state = random_state
 
     @learns_weights
-    def fit(self, X, y, sample_weight=None, *, X_meta=None, y_meta=None, **fit_params):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Learn the weights and fit the regressor.
 
         Parameters
@@ -145,7 +158,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         """
         return self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Array:
         """Predict with the fitted inner regressor.
 
         Parameters

@@ -1,5 +1,10 @@
 """OTResampler: draw rows by their weight, for whatever takes no weights."""
 
+from typing import Any, Self
+
+from skotw._typing import ArrayLike, MatrixLike, RandomState
+from skotw._weighter.estimator import OTSampleWeighter
+
 from .base import WeighsFirst, check_arguments, learns_weights
 from .weight_routing import draw_rows, take_rows
 
@@ -75,12 +80,12 @@ class OTResampler(WeighsFirst):
     def __init__(
         self,
         *,
-        weighter=None,
-        meta=None,
-        include_meta=True,
-        meta_weight="auto",
-        random_state=None,
-    ):
+        weighter: OTSampleWeighter | None = None,
+        meta: Any = None,
+        include_meta: bool = True,
+        meta_weight: float | str = "auto",
+        random_state: RandomState = None,
+    ) -> None:
         self.weighter = weighter
         self.meta = meta
         self.include_meta = include_meta
@@ -88,7 +93,7 @@ class OTResampler(WeighsFirst):
         self.random_state = random_state
 
     @learns_weights
-    def fit(self, X, y, *, X_meta=None, y_meta=None):
+    def fit(self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None) -> Self:
         """Learn the weights, and draw nothing.
 
         Parameters
@@ -111,7 +116,9 @@ class OTResampler(WeighsFirst):
         return self
 
     @learns_weights
-    def fit_resample(self, X, y, *, X_meta=None, y_meta=None):
+    def fit_resample(
+        self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None
+    ) -> tuple[Any, Any]:
         """Learn the weights and draw rows by them.
 
         Parameters

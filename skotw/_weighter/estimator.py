@@ -1,14 +1,15 @@
 """OTSampleWeighter: check, embed, hand over to the transport, publish the result."""
 
 from numbers import Integral, Real
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, fit_context, num_samples
+from skotw._compat import HasMethods, Interval, StrOptions, available_if, fit_context, num_samples
 from skotw._transport.arrays import like
+from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
@@ -219,23 +220,23 @@ class OTSampleWeighter(BaseEstimator):
     def __init__(
         self,
         *,
-        metric="cosine",
-        label_weight=0.5,
-        label_cost="auto",
-        reg="auto",
-        reg_prior=0.0,
-        prior="balanced",
-        class_mass="balanced",
-        target_type="auto",
-        n_prototypes=None,
-        embedding="scale",
-        cost_scale=None,
-        max_weight=None,
-        solver="exact",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
+        metric: Metric = "cosine",
+        label_weight: float = 0.5,
+        label_cost: str = "auto",
+        reg: float | str = "auto",
+        reg_prior: float = 0.0,
+        prior: str = "balanced",
+        class_mass: str | dict[Any, float] = "balanced",
+        target_type: str = "auto",
+        n_prototypes: int | None = None,
+        embedding: Any = "scale",
+        cost_scale: float | None = None,
+        max_weight: float | None = None,
+        solver: str = "exact",
+        n_jobs: int | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.metric = metric
         self.label_weight = label_weight
         self.label_cost = label_cost
@@ -256,14 +257,14 @@ class OTSampleWeighter(BaseEstimator):
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        X,
-        y=None,
-        X_meta=None,
-        y_meta=None,
+        X: MatrixLike,
+        y: ArrayLike | None = None,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
         *,
-        sample_weight=None,
-        sample_weight_meta=None,
-    ):
+        sample_weight: ArrayLike | None = None,
+        sample_weight_meta: ArrayLike | None = None,
+    ) -> Self:
         """Learn the weights of a training set.
 
         Parameters
@@ -313,14 +314,14 @@ class OTSampleWeighter(BaseEstimator):
 
     def fit_weights(
         self,
-        X,
-        y=None,
-        X_meta=None,
-        y_meta=None,
+        X: MatrixLike,
+        y: ArrayLike | None = None,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
         *,
-        sample_weight=None,
-        sample_weight_meta=None,
-    ):
+        sample_weight: ArrayLike | None = None,
+        sample_weight_meta: ArrayLike | None = None,
+    ) -> Array:
         """Learn the weights of a training set and return them.
 
         Parameters
@@ -356,14 +357,14 @@ class OTSampleWeighter(BaseEstimator):
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
-        X,
-        y=None,
-        X_meta=None,
-        y_meta=None,
+        X: MatrixLike,
+        y: ArrayLike | None = None,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
         *,
-        sample_weight=None,
-        sample_weight_meta=None,
-    ):
+        sample_weight: ArrayLike | None = None,
+        sample_weight_meta: ArrayLike | None = None,
+    ) -> Self:
         """Learn from one chunk of a stream; the meta set comes with the first chunk.
 
         Only one number per class and meta sample is carried from chunk to chunk, so that chunks in any order and of any
@@ -459,7 +460,7 @@ class OTSampleWeighter(BaseEstimator):
         return self
 
     @available_if(can_stream)
-    def merge(self, other):
+    def merge(self, other: Self) -> Self:
         """Add what another weighter has learned from chunks of its own.
 
         Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
@@ -508,7 +509,7 @@ class OTSampleWeighter(BaseEstimator):
             self._drift = drift
         return self
 
-    def weigh(self, X, y=None, *, sample_weight=None):
+    def weigh(self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Weights of any rows, seen or not, under the fitted model.
 
         Parameters
@@ -534,7 +535,9 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
-    def transport_plan(self, X, y=None, *, sample_weight=None):
+    def transport_plan(
+        self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
+    ) -> Array:
         """Rows of the transport plan.
 
         Parameters
@@ -556,7 +559,7 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.plan(chunk.rows))
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, all of them or none.
 
         Parameters
@@ -662,7 +665,16 @@ def _told(drift, Z, settled):
     return None
 
 
-def ot_sample_weight(X, y=None, X_meta=None, y_meta=None, *, sample_weight=None, sample_weight_meta=None, **params):
+def ot_sample_weight(
+    X: MatrixLike,
+    y: ArrayLike | None = None,
+    X_meta: MatrixLike = None,
+    y_meta: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    sample_weight_meta: ArrayLike | None = None,
+    **params: Any,
+) -> Array:
     """Learn sample weights by optimal transport to a few trusted examples, in one call.
 
     The counterpart of :func:`~sklearn.utils.class_weight.compute_sample_weight` that also looks at features.

@@ -1,8 +1,10 @@
 """OTReweighting: the callback that refits the weights while a skorch net trains."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
+from skotw._typing import RandomState
 from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
 
@@ -137,17 +140,17 @@ class OTReweighting(Callback):
 
     def __init__(
         self,
-        meta=None,
-        feature_layer=None,
-        weighter=None,
-        warmup_epochs=5,
-        refit_every=1,
-        features="cached",
-        smoothing=0.0,
-        freeze=False,
-        meta_loss_weight=0.0,
-        random_state=None,
-    ):
+        meta: Any = None,
+        feature_layer: Any = None,
+        weighter: OTSampleWeighter | None = None,
+        warmup_epochs: int = 5,
+        refit_every: int = 1,
+        features: str = "cached",
+        smoothing: float = 0.0,
+        freeze: bool | str | Sequence[str] = False,
+        meta_loss_weight: float = 0.0,
+        random_state: RandomState = None,
+    ) -> None:
         self.meta = meta
         self.feature_layer = feature_layer
         self.weighter = weighter
@@ -161,7 +164,7 @@ class OTReweighting(Callback):
 
     # ------------------------------------------------------------------ hooks of skorch
 
-    def initialize(self):
+    def initialize(self) -> Self:
         """Forget earlier training.
 
         Returns
@@ -173,7 +176,7 @@ class OTReweighting(Callback):
             self.__dict__.pop(name, None)
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Check, and get hold of sample ids, features and loss.
 
         Parameters
@@ -212,7 +215,7 @@ class OTReweighting(Callback):
         self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
         net.iterator_train = iterator
 
-    def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Settle what this epoch does.
 
         Parameters
@@ -238,7 +241,7 @@ class OTReweighting(Callback):
         if self.refits_.plan.stage_2 and self.start_.frozen is not None:
             freeze(net.module_, *self.start_.frozen)
 
-    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any) -> None:
         """Have the loss of the batch weighed.
 
         Parameters
@@ -255,7 +258,9 @@ class OTReweighting(Callback):
         if training:
             self.refits_.begin_batch(net, batch)
 
-    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
+    ) -> None:
         """Stop where the loss or the features are not finite.
 
         Parameters
@@ -280,7 +285,7 @@ class OTReweighting(Callback):
         if training:
             self.refits_.end_batch(net, y_pred)
 
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+    def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Refit where it is time, and report.
 
         Parameters
@@ -297,7 +302,7 @@ class OTReweighting(Callback):
         self.refits_.end_epoch(net, dataset_train)
         self._publish()
 
-    def on_train_end(self, net, X=None, y=None, **kwargs):
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Let go of the training set.
 
         Parameters
@@ -316,7 +321,7 @@ class OTReweighting(Callback):
         if refits is not None and refits.n_weighted == 0 and len(net.history) < start.last_epoch:  # stopped early
             _warn_of_no_weights(len(net.history), refits.settings)
 
-    def let_go(self, net):
+    def let_go(self, net: Any) -> None:
         """End what training has begun, as after an error, of which skorch does not tell its callbacks.
 
         Parameters

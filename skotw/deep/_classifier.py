@@ -1,7 +1,9 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
 import copy
+from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,10 +13,13 @@ from skorch.exceptions import NotInitializedError
 from skorch.utils import is_dataset, to_numpy
 from torch.utils.data import Subset
 
+from skotw._typing import Array, RandomState
 from skotw._validation import named, warn
+from skotw._weighter.estimator import OTSampleWeighter
 
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
+from ._reweighter import OTReweighter
 from ._trusted_set import check_no_names, has_names
 from ._weighted_criterion import SampleWeights, own_criterion
 
@@ -124,20 +129,20 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __init__(
         self,
-        module,
-        *args,
-        meta=None,
-        feature_layer=None,
-        weighter=None,
-        warmup_epochs=5,
-        refit_every=1,
-        features="cached",
-        smoothing=0.0,
-        freeze=False,
-        meta_loss_weight=0.0,
-        random_state=None,
-        **kwargs,
-    ):
+        module: Any,
+        *args: Any,
+        meta: Any = None,
+        feature_layer: Any = None,
+        weighter: OTSampleWeighter | None = None,
+        warmup_epochs: int = 5,
+        refit_every: int = 1,
+        features: str = "cached",
+        smoothing: float = 0.0,
+        freeze: bool | str | Sequence[str] = False,
+        meta_loss_weight: float = 0.0,
+        random_state: RandomState = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(module, *args, **kwargs)
         self.meta = meta
         self.feature_layer = feature_layer
@@ -153,7 +158,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     # ------------------------------------------------------------------ weights
 
     @property
-    def sample_weight_(self):
+    def sample_weight_(self) -> Array:
         """Weights of the training split.
 
         Returns
@@ -167,7 +172,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         return weights.weight.cpu().numpy().copy()
 
     @property
-    def reweighter_(self):
+    def reweighter_(self) -> OTReweighter:
         """The object that learned the weights.
 
         Returns
@@ -187,7 +192,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     def _callback_params(self):
         return {name: getattr(self, name) for name in OTReweighting().get_params(deep=False)}
 
-    def initialize(self):
+    def initialize(self) -> Self:
         """Initialise all components.
 
         Returns
@@ -201,7 +206,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         SampleWeights.attach(self.criterion_)  # so that a checkpoint of them can be loaded
         return self
 
-    def initialize_criterion(self):
+    def initialize_criterion(self) -> Self:
         """Initialise the criterion; an instance that was given stays as it is.
 
         Returns
@@ -213,7 +218,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         own_criterion(self)
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Hand parameters that were set meanwhile to the callback.
 
         Parameters
@@ -232,7 +237,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if callback is not None:
             callback.set_params(**self._callback_params())
 
-    def get_split_datasets(self, X, y=None, **fit_params):
+    def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Split the data, and remember which rows train.
 
         Parameters
@@ -262,7 +267,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             self.train_indices_ = _indices(dataset_train, X)
         return dataset_train, dataset_valid
 
-    def infer(self, x, **fit_params):
+    def infer(self, x: Any, **fit_params: Any) -> Any:
         """Run the module on a batch.
 
         Parameters
@@ -285,7 +290,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         output = super().infer(x, **fit_params)
         return output if type(output) is tuple else logits_of(output)
 
-    def get_loss(self, y_pred, y_true, *args, **kwargs):
+    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """The loss of the logits, where the module returns features with them.
 
         Parameters
@@ -308,7 +313,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     # ------------------------------------------------------------------ parameters and training
 
-    def set_params(self, **kwargs):
+    def set_params(self, **kwargs: Any) -> Self:
         """Set parameters, those of the weighter among them.
 
         Parameters
@@ -339,7 +344,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             weighter.set_params(**nested)
         return self
 
-    def fit(self, X, y, **fit_params):
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> Self:
         """Initialise and train.
 
         Parameters
@@ -363,7 +368,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             self.initialized_ = goes_on
             raise
 
-    def partial_fit(self, X, y=None, classes=None, **fit_params):
+    def partial_fit(self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any) -> Self:
         """Go on training.
 
         Parameters
@@ -393,7 +398,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             self.initialized_ = not fresh
             raise
 
-    def check_is_fitted(self, attributes=None, *args, **kwargs):
+    def check_is_fitted(self, attributes: Any = None, *args: Any, **kwargs: Any) -> None:
         """Raise where the net is not initialised, or its training failed.
 
         Parameters
@@ -414,7 +419,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if attributes is None and not self.initialized_:
             raise NotInitializedError("The last call of fit of this net has failed: call fit again before this method.")
 
-    def load_params(self, *args, **kwargs):
+    def load_params(self, *args: Any, **kwargs: Any) -> None:
         """Load what ``save_params`` or a checkpoint has saved.
 
         The labels of the classes are in ``f_criterion``, beside the sample weights. Without it ``predict`` cannot name
@@ -434,7 +439,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     # ------------------------------------------------------------------ labels
 
-    def check_data(self, X, y):
+    def check_data(self, X: Any, y: Any) -> None:
         """Learn the classes.
 
         Further class indices may come with later calls of ``partial_fit``, other labels have to be there in the first.
@@ -457,7 +462,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if weights is not None:
             weights.remember(getattr(self, "classes_", ()))
 
-    def get_dataset(self, X, y=None):
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
         """The data set of X and y, with class indices for labels.
 
         Parameters
@@ -479,7 +484,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         return super().get_dataset(X, y if y is None or is_dataset(y) else self._encode(y))
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """Predict class labels.
 
         Parameters
@@ -504,7 +509,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         codes = super().predict(X)
         return codes if self._takes_indices() else self.classes_[codes]
 
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+    def fit_loop(self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any) -> Self:
         """Train, as skorch does.
 
         Parameters

@@ -5,6 +5,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from skotw._transport.arrays import to_numpy
+from skotw._typing import ArrayLike
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
 
@@ -62,23 +63,23 @@ class OTReweighter:
     >>> loss = (weights * torch.nn.functional.cross_entropy(features, labels, reduction="none")).mean()
     """
 
-    def __init__(self, weighter=None, *, distributed=False):
+    def __init__(self, weighter: OTSampleWeighter | None = None, *, distributed: bool = False) -> None:
         self.weighter = weighter
         self.distributed = distributed
 
     @torch.no_grad()
     def refit(
         self,
-        features,
-        labels=None,
-        meta_features=None,
-        meta_labels=None,
+        features: torch.Tensor,
+        labels: ArrayLike | torch.Tensor | None = None,
+        meta_features: torch.Tensor | None = None,
+        meta_labels: ArrayLike | torch.Tensor | None = None,
         *,
-        sample_weight=None,
-        sample_weight_meta=None,
-        mini_batch=False,
-        labels_fitted=False,
-    ):
+        sample_weight: ArrayLike | torch.Tensor | None = None,
+        sample_weight_meta: ArrayLike | torch.Tensor | None = None,
+        mini_batch: bool = False,
+        labels_fitted: bool = False,
+    ) -> torch.Tensor:
         """Learn weights from the current features.
 
         Parameters
@@ -138,7 +139,13 @@ class OTReweighter:
         return weights
 
     @torch.no_grad()
-    def weigh(self, features, labels=None, *, sample_weight=None):
+    def weigh(
+        self,
+        features: torch.Tensor,
+        labels: ArrayLike | torch.Tensor | None = None,
+        *,
+        sample_weight: ArrayLike | torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Weights of any samples under the transport of the last refit.
 
         Parameters

@@ -67,7 +67,7 @@ def test_too_few_steps_are_no_convergence(monkeypatch):
 def test_verbose_prints_the_steps(capsys):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 3)), np.arange(30) % 2
-    OTSampleWeighter(reg=0.1, reg_prior=0.1, solver="gradient", verbose=1).fit(X, y, X[:6], y[:6])
+    OTSampleWeighter(reg=0.1, reg_prior=0.1, solver="gradient", verbose=1).fit(X[6:], y[6:], X[:6], y[:6])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == [f"[gradient] step {k}" for k in (1, 2, 3)]
     assert len(lines) < 40
