@@ -131,7 +131,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         meta_weight: float | str = "auto",
         n_refits: int = 0,
         on_unweighted: str = "raise",
-        sample_weight_name: str | None = "auto",
+        sample_weight_name: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator

@@ -95,7 +95,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         include_meta: bool = True,
         meta_weight: float | str = "auto",
         on_unweighted: str = "raise",
-        sample_weight_name: str | None = "auto",
+        sample_weight_name: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator

@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import clean_labels, is_missing, label_family, named, one_column, to_numpy
+from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, one_column, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -179,11 +179,7 @@ def check_labels(y, kind, name):
 
 def _codes(y, labels, name):
     """Index of each label of ``y`` in the sorted ``labels``."""
-    if label_family(y) != label_family(labels):
-        raise ValueError(
-            f"{name} and y_meta cannot be compared: {named(np.unique(y)[:3])} against "
-            f"{named(labels[:3])}. Give both the same type of label."
-        )
+    check_same_family(y, labels, name)
     codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
     unknown = labels[codes] != y
     if unknown.any():
