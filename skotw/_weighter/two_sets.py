@@ -10,9 +10,9 @@ from skotw._validation import to_numpy, warn
 from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns
 
-__all__ = ["refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
+__all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
 
-_THROUGH_THE_SAME_STEPS = (
+THROUGH_THE_SAME_STEPS = (
     "The trusted rows must go through the same steps as X: build the pipeline with "
     "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...)). By hand, transform "
     "X_meta by what was fitted to X."
@@ -38,11 +38,11 @@ def refuse_other_kinds(X, X_meta):
     """
     shapes = [getattr(rows, "shape", ()) for rows in (X, X_meta)]
     if all(len(shape) == 2 for shape in shapes) and shapes[0][1] != shapes[1][1]:
-        raise ValueError(f"X_meta has {shapes[1][1]} features and X has {shapes[0][1]}. {_THROUGH_THE_SAME_STEPS}")
+        raise ValueError(f"X_meta has {shapes[1][1]} features and X has {shapes[0][1]}. {THROUGH_THE_SAME_STEPS}")
     if is_frame(X) != is_frame(X_meta) and not (is_frame(X_meta) and isinstance(X, np.ndarray)):
         # bagging, among others, makes arrays of frames
         kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
-        raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {_THROUGH_THE_SAME_STEPS}")
+        raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {THROUGH_THE_SAME_STEPS}")
 
 
 def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
@@ -95,7 +95,7 @@ def warn_far(X, X_meta, *, stream=False):
         or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
         warn(
             f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
-            f"X had been transformed and X_meta had not{or_so}. {_THROUGH_THE_SAME_STEPS}",
+            f"X had been transformed and X_meta had not{or_so}. {THROUGH_THE_SAME_STEPS}",
         )
 
 
