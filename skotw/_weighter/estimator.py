@@ -299,7 +299,7 @@ class OTSampleWeighter(BaseEstimator):
         -----
         UserWarning
             If there are no trusted rows and ``n_prototypes`` is None. If the trusted rows look as if they had missed a
-            transformation that X went through, are training rows as well, or are ten times as many as those. If they
+            transformation that X went through, are training rows as well, or are over ten times as many. If they
             have classes without training rows, which take no part. If the training labels contradict the trusted ones.
             If a given ``reg`` is so small that a few rows have all the weight.
         sklearn.exceptions.ConvergenceWarning
