@@ -29,12 +29,12 @@ __all__ = [
     "draw_trusted",
     "fingerprint",
     "has_names",
+    "in_one_dimension",
     "is_draw",
     "labels_of",
     "meta_dataset",
     "quietly",
     "stored_labels",
-    "without_column",
 ]
 
 _LOOKED_AT = 64  # rows
@@ -264,10 +264,10 @@ def labels_of(dataset):
     labels = stored_labels(dataset)
     if labels is None:
         labels = np.array([np.asarray(dataset[i][1]) for i in range(len(dataset))])
-    return without_column(labels)
+    return in_one_dimension(labels)
 
 
-def without_column(labels):
+def in_one_dimension(labels):
     """Labels, an array or a tensor, of one dimension where they come in a single column."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
