@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import pdtrc
 
-from skotw._compat import num_samples, safe_indexing
+from skotw._compat import num_samples
 from skotw._validation import to_numpy, warn
 
 from .containers import is_records
@@ -181,19 +181,22 @@ def _hashed_frames(X, X_meta):
     suspects = np.arange(num_samples(X))
     for column, meta in paired_columns(X, X_meta, numbers_only=True):
         suspects = suspects[_is_among(column[suspects], np.sort(meta))]
-    some = X if len(suspects) == num_samples(X) else safe_indexing(X, suspects)
-    keys, meta = _hash_frames(some, X_meta)
-    return keys, meta, lambda: keys if some is X else _hash_frames(X, X_meta)[0]
+    keys, meta = _hash_frames(X, X_meta, suspects)
+    return keys, meta, lambda: keys if len(suspects) == num_samples(X) else _hash_frames(X, X_meta)[0]
 
 
-def _hash_frames(*frames):
-    """Hashes of the rows of two frames."""
-    keys = [np.zeros(num_samples(frame), dtype=np.uint64) for frame in frames]
-    for pair, factor in zip(paired_columns(*frames), _factors(frames[0].shape[1]), strict=True):
-        for of_frame, column in zip(keys, pair, strict=True):
-            is_text = column.dtype.kind == "O"
-            of_frame += factor * _mixed(np.array(list(map(hash, column)), dtype=np.int64) if is_text else column)
-    return keys
+def _hash_frames(X, X_meta, suspects=slice(None)):
+    """Hashes of some rows of X, and of those of X_meta."""
+    keys, of_meta = np.zeros(num_samples(X), dtype=np.uint64)[suspects], np.zeros(num_samples(X_meta), dtype=np.uint64)
+    # rows are taken of the columns' arrays: old polars waits forever for rows of a frame with columns of objects
+    for (column, meta), factor in zip(paired_columns(X, X_meta), _factors(X.shape[1]), strict=True):
+        keys += factor * _hash_column(column[suspects])
+        of_meta += factor * _hash_column(meta)
+    return keys, of_meta
+
+
+def _hash_column(column):
+    return _mixed(np.array(list(map(hash, column)), dtype=np.int64) if column.dtype.kind == "O" else column)
 
 
 def _is_among(values, known):
