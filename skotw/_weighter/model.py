@@ -7,7 +7,6 @@ or per column is NumPy. Each step takes a value and returns another; none is wri
                     -> Stream.begin, .learn, .merge -> Fitted   chunk by chunk
 """
 
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -269,7 +268,7 @@ def settle(checked, reduction=None, *, stream=False):
     meter = None
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
-            meter = ReliabilityMeter(
+            meter = ReliabilityMeter.of(
                 metric,
                 meta.Z,
                 meta.target.meta_codes,
@@ -278,8 +277,7 @@ def settle(checked, reduction=None, *, stream=False):
                 basis.cost_scale,
                 basis.compute.cache_bytes,
             )
-        meter = _met(meter, ordered, basis.compute)
-        meter = _with_sums(meter, reduction.sum(meter.histograms), reduction.sum(meter.mass))
+        meter = meter.meet(ordered, basis.compute).summed(reduction.sum)
     reliability = _estimate(meter, target, group_weight)
     if meter is not None:
         present = group_weight > 0
@@ -333,19 +331,6 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
     partition = basis.partition(ordered.counts, cost, tiled=False)
     votes = own_class_votes(cost, a, problems, rate, partition, basis.compute, reduction.sum)
     return choose_reg(votes, codes, information)
-
-
-def _met(meter, ordered, compute):
-    """The meter after it has met these rows."""
-    met = copy(meter)  # which replaces its histograms, and writes to none
-    met.add(ordered, compute)
-    return met
-
-
-def _with_sums(meter, histograms, mass):
-    other = copy(meter)
-    other.histograms, other.mass = histograms, mass
-    return other
 
 
 def _estimate(meter, target, group_weight):
@@ -592,7 +577,7 @@ class Stream:
             self,
             group_weight=self.group_weight + np.bincount(rows.codes, rows.weight, self.basis.target.n_groups),
             log_normalisers=np.logaddexp(self.log_normalisers, _log_normalisers(self.basis, ordered)),
-            meter=None if self.meter is None else _met(self.meter, ordered, self.basis.compute),
+            meter=None if self.meter is None else self.meter.meet(ordered, self.basis.compute),
         )
 
     def differences(self, other):
@@ -603,15 +588,11 @@ class Stream:
 
     def merge(self, other):
         """The stream of both streams' chunks; the bases must be alike."""
-        meter = self.meter
-        if meter is not None:
-            histograms, mass = meter.histograms + other.meter.histograms, meter.mass + other.meter.mass
-            meter = _with_sums(meter, histograms, mass)
         return replace(
             self,
             group_weight=self.group_weight + other.group_weight,
             log_normalisers=np.logaddexp(self.log_normalisers, other.log_normalisers),
-            meter=meter,
+            meter=None if self.meter is None else self.meter.merge(other.meter),
         )
 
     def fitted(self):

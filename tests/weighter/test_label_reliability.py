@@ -95,9 +95,9 @@ def test_shares_are_means_over_all_pairs_of_rows(n_per_class):
     weight, a = rng.uniform(0.5, 2.0, len(codes)), rng.uniform(0.5, 2.0, 25)
     scale = 4.0
     metric, compute = FeatureMetric("euclidean"), Compute(2)
-    meter = ReliabilityMeter(metric, Z, codes, weight, K, scale, 2**30)
+    meter = ReliabilityMeter.of(metric, Z, codes, weight, K, scale, 2**30)
     rows = metric.rows(X, compute)
-    meter.add(SortedRows(rows, None, a, np.bincount(y, minlength=K), None, None, X), compute)
+    meter = meter.meet(SortedRows(rows, None, a, np.bincount(y, minlength=K), None, None, X), compute)
     found = meter.estimate()
 
     def kernel(q, rows):
@@ -419,11 +419,9 @@ def meter_of(n_groups, n_per_class, memory):
     centres = rng.normal(size=(n_groups, 8))
     Z, X = (centres[k] + 0.1 * rng.normal(size=(len(k), 8)) for k in (codes, y))
     metric, compute = FeatureMetric("cosine"), Compute(1, 2**18, memory)
-    meter = ReliabilityMeter(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
-    meter.add(
-        SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X), compute
-    )
-    return meter
+    meter = ReliabilityMeter.of(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
+    rows = SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X)
+    return meter.meet(rows, compute)
 
 
 @pytest.mark.parametrize("megabytes", [6, 24])
