@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -100,7 +100,7 @@ class WeighsFirst(BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, or what is nested in it, as ``weighter__reg``; an error sets none of them.
 
         Parameters

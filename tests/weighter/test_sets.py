@@ -8,7 +8,7 @@ from skotw._weighter.sets import Meta, SortedRows
 
 
 def rows_in(order):
-    return SortedRows(None, None, None, None, order, np.empty(0))
+    return SortedRows(None, None, None, None, order, None, np.empty(0))
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
