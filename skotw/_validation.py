@@ -154,7 +154,7 @@ def _of_one_type(y, name):
         raise ValueError(f"{name} holds bytes. Turn them into text first: [label.decode() for label in {name}].")
     by_kind = {_kind_of(value): value for value in values}
     if len(by_kind) > 1:
-        examples = ", ".join(f"{value!r} ({kind})" for kind, value in by_kind.items())
+        examples = ", ".join(f"{named([value])} ({kind})" for kind, value in by_kind.items())
         raise ValueError(f"{name} mixes types of labels: {examples}. Give all labels the same type.")
     return y
 
