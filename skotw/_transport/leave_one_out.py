@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skotw._transport.arrays import functions, like, namespace, scratch, to_numpy
+from skotw._transport.arrays import dtype_of, functions, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, sum_blocks
 from skotw._transport.cost import LOG2E, Cost
 from skotw._transport.problem import Problem
@@ -104,9 +104,15 @@ def own_class_votes(
         votes, own = np.moveaxis(total(sum_blocks(block_votes, partition, compute, xp, np.zeros(shape))), 1, 0)
         moved = scale * sums  # what column q sends to each group
         mass = moved.sum(axis=2, keepdims=True)
-        rest = np.clip(mass - moved, 0.0, None)
-        share = np.where(rest > 0, np.clip(votes - own, 0.0, None) / rest, 0.0) * mass  # (G, R, M)
+        rest, left = _difference(mass, moved, cost), _difference(votes, own, cost)
+        share = np.where(rest > 0, left / rest, 0.0) * mass  # (G, R, M)
         of_own = share[column_group, :, np.arange(n_columns)].T / share.sum(axis=0)
     sound = np.isfinite(scale).all(axis=(0, 2)) & (sums.sum(axis=0) > 0).all(axis=1)
     alone = np.bincount(column_group)[column_group] < 2
     return np.where(sound[:, None] & ~alone, of_own, np.nan)
+
+
+def _difference(whole: NDArray[np.float64], part: NDArray[np.float64], cost: Cost) -> NDArray[np.float64]:
+    """What a column leaves: nothing where next to nothing is left, since that is a rounding error."""
+    least = np.sqrt(np.finfo(dtype_of(cost.reference)).eps)
+    return np.where(whole - part > least * whole, whole - part, 0.0)

@@ -30,6 +30,7 @@ pytestmark = [
         "The weights have collapsed",
         ".* meta rows are also training rows",
         ".* of the meta set's numbers lie",
+        "X_meta has .* rows and X has",
     )
 ]
 METRICS = ["cosine", "sqeuclidean", "euclidean", "cityblock"]
@@ -312,8 +313,10 @@ unit_scales = (1.0,)
 def _close(w, other, scale=1.0):
     reg = min(w.reg_, other.reg_)
     # tiny mean costs magnify what rounding leaves of a distance
-    assert_allclose(other.reg_, w.reg_, rtol=1e-9)
-    return tolerance(reg) * 100 * scale
+    # and the votes of reg="auto" are differences, of which rounding leaves half of the digits
+    drift = abs(other.reg_ / w.reg_ - 1.0)
+    assert drift < 1e-6
+    return tolerance(reg) * 100 * scale + 20 * drift / reg
 
 
 @few
