@@ -235,7 +235,8 @@ class ReliabilityMeter:
             positions = bin_positions(metric.distances(columns, everything), scale)
         if metric.metric == "precomputed":
             columns = queries
-        histograms, mass = np.zeros((n_groups, len(queries), N_BINS)), np.zeros(n_groups)
+        histograms = np.broadcast_to(0.0, (n_groups, len(queries), N_BINS))  # zeros that take no memory
+        mass = np.zeros(n_groups)
         return cls(metric, codes, weight, scale, queries, columns, positions, histograms, mass)
 
     def meet(self, ordered, compute):

@@ -223,7 +223,7 @@ class Start:
     group_weight : ndarray of shape (G,)
         Sum of the sample weights of each group.
     meter : ReliabilityMeter or None
-        Has met the rows; None where the reliability is not asked.
+        Has met the rows; None where the reliability is not asked, and where no more rows will come.
     reliability : LabelReliability or None
     """
 
@@ -283,6 +283,8 @@ def settle(checked, reduction=None, *, stream=False):
         present = group_weight > 0
         squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))
         reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
+    if not stream:
+        meter = None  # its histograms may be the largest of all
     reg = settings.reg
     if isinstance(reg, str):
         reg = _choose_reg(basis, ordered, meta, group_weight, reliability, reduction)

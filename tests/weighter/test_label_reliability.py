@@ -11,6 +11,7 @@ from sklearn.datasets import make_blobs
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._transport.blocks import Compute
 from skotw._transport.kernel_histograms import BANDWIDTH
+from skotw._weighter import model
 from skotw._weighter.feature_cost import FeatureMetric
 from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter, posterior_information
 from skotw._weighter.sets import SortedRows
@@ -422,6 +423,29 @@ def meter_of(n_groups, n_per_class, memory):
     meter = ReliabilityMeter.of(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
     rows = SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X)
     return meter.meet(rows, compute)
+
+
+def test_histograms_are_held_once_and_let_go(monkeypatch):
+    """64 queries meet 300 classes in 59 MB, which the solver no longer finds."""
+    at_solve = []
+
+    def solve(*args):
+        at_solve.append(tracemalloc.get_traced_memory()[0])
+        return model.solve(*args)
+
+    monkeypatch.setattr("skotw._weighter.estimator.solve", solve)
+    rng = np.random.default_rng(0)
+    centres, y, y_meta = rng.normal(size=(300, 8)), np.arange(300), np.repeat(np.arange(300), 2)
+    X, X_meta = (centres[codes] + 0.1 * rng.normal(size=(len(codes), 8)) for codes in (y, y_meta))
+    tracemalloc.start()
+    try:
+        weighter = OTSampleWeighter(reg=0.1).fit(X, y, X_meta, y_meta)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(weighter.label_reliability_.own_share) == 64
+    assert 59e6 < peak < 1.5 * 59e6
+    assert at_solve[0] < 10e6
 
 
 @pytest.mark.parametrize("megabytes", [6, 24])
