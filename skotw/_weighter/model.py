@@ -177,7 +177,8 @@ def _differences(basis, other):
         names.append("the trusted rows, or what the embedding makes of them")
     if not _alike(basis.group_mass, other.group_mass):
         names.append("class_mass")
-    if not all(_alike(value, other.metric.params[name]) for name, value in basis.metric.params.items()):
+    params, other_params = basis.metric.params, other.metric.params  # of other metrics, which are named, others
+    if not all(_alike(params[name], other_params[name]) for name in params.keys() & other_params.keys()):
         names.append("the variances that the metric took from the rows")
     names.extend(name for name in ("cost_scale", "reg") if not _alike(getattr(basis, name), getattr(other, name)))
     if not _alike(basis.label_scale, other.label_scale):
