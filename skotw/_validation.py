@@ -178,6 +178,18 @@ def label_family(y):
     return "number" if kind in "biuf" else "text" if kind in "UT" else kind
 
 
+def check_same_family(y, other, name, other_name="y_meta"):
+    """Refuse labels, from :func:`clean_labels`, that cannot be compared with others.
+
+    Raises
+    ------
+    ValueError
+    """
+    if label_family(y) != label_family(other):
+        examples = " against ".join(named(np.unique(labels)[:3]) for labels in (y, other))
+        raise ValueError(f"{name} and {other_name} cannot be compared: {examples}. Give both the same type of label.")
+
+
 def encode_labels(y, name="y"):
     """Sorted classes, and the index of every label among them."""
     y = clean_labels(y, name)

@@ -16,12 +16,11 @@ from ._typing import ArrayLike, MatrixLike, Metric
 from ._validation import (
     check_costs,
     check_index,
+    check_same_family,
     check_weights,
     clean_labels,
     encode_labels,
-    label_family,
     like_columns,
-    named,
     to_numpy,
 )
 
@@ -327,9 +326,7 @@ def _label_cost(y, y_meta, shape):
                 "cost with metric='precomputed' and cost_scale=1, and no labels."
             )
         both.append(labels)
-    if label_family(both[0]) != label_family(both[1]):
-        examples = " against ".join(named(labels[:3]) for labels in both)
-        raise ValueError(f"y and y_meta cannot be compared: {examples}. Give both the same type of label.")
+    check_same_family(*both, "y")
     _, codes = np.unique(np.concatenate(both), return_inverse=True)
     return (codes[: shape[0], np.newaxis] != codes[shape[0] :]).astype(np.float64)
 

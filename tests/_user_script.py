@@ -53,6 +53,8 @@ def weights() -> None:
     assert_type(weighter.transport_plan(X.tolist(), y.tolist()), Array)
     stream = OTSampleWeighter(reg=0.1, cost_scale=1.0, embedding=None)
     assert_type(stream.partial_fit(X, noisy, X_meta, y_meta), OTSampleWeighter)
+    other = OTSampleWeighter(reg=0.1, cost_scale=1.0, embedding=None).partial_fit(X, noisy, X_meta, y_meta)
+    assert_type(stream.merge(other).set_params(verbose=0), OTSampleWeighter)
 
     assert_type(effective_sample_size(w), float)
     assert_type(class_weight_mass(w, noisy), dict[Any, float])
@@ -72,6 +74,7 @@ def estimators() -> None:
     regressor = OTWeightedRegressor(Ridge(), random_state=0)
     assert_type(regressor.fit(X, X[:, 0], X_meta=X_meta, y_meta=X_meta[:, 0]), OTWeightedRegressor)
     assert_type(regressor.predict(X), Array)
+    assert_type(regressor.set_params(random_state=1), OTWeightedRegressor)
     resampler = OTResampler(random_state=0)
     assert_type(resampler.fit(X, y, X_meta=X_meta, y_meta=y_meta), OTResampler)
     X_drawn, y_drawn = resampler.fit_resample(X, y, X_meta=X_meta, y_meta=y_meta)
@@ -91,7 +94,7 @@ def networks() -> None:
     w = reweighter.refit(torch.tensor(X), y, torch.tensor(X_meta), y_meta)
     assert_type(w, Tensor)
     assert_type(reweighter.weigh(torch.tensor(X), y), Tensor)
-    assert_type(OTReweighting(meta=5, feature_layer="0", warmup_epochs=1).initialize(), OTReweighting)
+    assert_type(OTReweighting(meta=5, refit_every="batch", freeze=["0"]).initialize(), OTReweighting)
     net = OTWeightedNetClassifier(
         nn.Sequential(nn.Linear(4, 3)),
         meta=(X_meta.astype(np.float32), y_meta),

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
+from skotw import OTSampleWeighter
+
 ROOT = Path(__file__).parents[1]
 HAS_TORCH = all(importlib.util.find_spec(name) for name in ("torch", "skorch"))
 README = ROOT.joinpath("README.md").read_text()
@@ -19,6 +21,8 @@ def test_code_runs_from_top_to_bottom():
             continue
         exec(compile(code, "README.md", "exec"), names)
     w, pipe, search = names["w"], names["pipe"], names["search"]
+    whole = OTSampleWeighter(**names["settled"]).fit(names["X"], names["y"], names["X_meta"], names["y_meta"])
+    np.testing.assert_allclose(names["w_chunk"], whole.sample_weight_[:300], rtol=1e-9)
     assert w.shape == names["y"].shape
     np.testing.assert_allclose(w.mean(), 1.0)
     assert pipe.predict(names["X"]).shape == w.shape

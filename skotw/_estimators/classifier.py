@@ -131,7 +131,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         meta_weight: float | str = "auto",
         n_refits: int = 0,
         on_unweighted: str = "raise",
-        sample_weight_name: str | None = "auto",
+        sample_weight_name: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
@@ -190,9 +190,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         Warns
         -----
         UserWarning
-            If the trusted rows look as if they had been sliced or had missed a transformation or a draw of features,
-            are training rows as well, or have classes that the training rows lack, or if the estimator balances classes
-            once more.
+            As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced or had missed a
+            draw of features, or if the estimator balances classes once more.
         """
         check_index(X=X, y=y)
         if y is not None:

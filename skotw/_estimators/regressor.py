@@ -95,7 +95,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         include_meta: bool = True,
         meta_weight: float | str = "auto",
         on_unweighted: str = "raise",
-        sample_weight_name: str | None = "auto",
+        sample_weight_name: str = "auto",
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
@@ -152,9 +152,9 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         Warns
         -----
         UserWarning
-            If there are no trusted rows, so that every row keeps its ``sample_weight``, or if they look as if they or
-            their targets had missed a transformation, as under
-            :class:`~sklearn.compose.TransformedTargetRegressor`, or had been sliced, or are training rows as well.
+            As :meth:`OTSampleWeighter.fit`; without trusted rows every row keeps its ``sample_weight``. Also if the
+            trusted rows look as if they had been sliced, or their targets as if they had missed a transformation, as
+            under :class:`~sklearn.compose.TransformedTargetRegressor`.
         """
         return self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
 

@@ -103,14 +103,27 @@ class OTResampler(WeighsFirst):
         y : array-like of shape (n_samples,)
             Training labels.
         X_meta : the same as X, of shape (n_meta, n_features), default=None
-            Trusted rows; ``meta`` where they are not given.
+            Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
-            Trusted labels.
+            Trusted labels, or a 1-tuple of them.
 
         Returns
         -------
         self : OTResampler
             Fitted resampler.
+
+        Raises
+        ------
+        ValueError
+            If trusted rows come both as a parameter and as arguments, or the two sets do not fit together. After any
+            error the resampler is as it was before.
+        TypeError
+            If the trusted rows are passed by position or by another name.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced.
         """
         self._fit_sets(X, y, X_meta, y_meta)
         return self
@@ -143,6 +156,8 @@ class OTResampler(WeighsFirst):
         ------
         ValueError
             If trusted rows come both as a parameter and as arguments, or the two sets do not fit together.
+        TypeError
+            If the trusted rows are passed by position or by another name.
         """
         sets, weight = self._fit_sets(X, y, X_meta, y_meta)
         self.sample_indices_ = draw_rows(weight, self.random_state)

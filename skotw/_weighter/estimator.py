@@ -15,11 +15,11 @@ from skotw.metrics import effective_sample_size
 
 from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
-from .input import Given, Intake, check_chunk, check_sets, warn_of_mistakes
+from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
 from .settings import Settings, can_stream
-from .two_sets import refuse_other_kinds, warn_far, warn_repeated
+from .two_sets import refuse_other_kinds, warn_of_mistakes
 
 __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
@@ -292,14 +292,18 @@ class OTSampleWeighter(BaseEstimator):
         ValueError
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
-            or not finite, parameters contradict each other,
-            or rows and labels have the same pandas index in another order.
+            or not finite, parameters contradict each other, or rows and labels have the same pandas index in another
+            order. After any error the weighter is as it was before.
 
         Warns
         -----
         UserWarning
-            If the trusted rows look as if they had missed a transformation that X went through, or are training rows as
-            well.
+            If there are no trusted rows and ``n_prototypes`` is None. If the trusted rows look as if they had missed a
+            transformation that X went through, are training rows as well, or are over ten times as many. If they
+            have classes without training rows, which take no part. If the training labels contradict the trusted ones.
+            If a given ``reg`` is so small that a few rows have all the weight.
+        sklearn.exceptions.ConvergenceWarning
+            If the iterations of ``reg_prior > 0`` or ``solver="gradient"`` end before they converge.
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
         with unchanged_on_error(self):
@@ -307,8 +311,8 @@ class OTSampleWeighter(BaseEstimator):
             checked = _checked(given, settings)
             start = settle(checked)
             fitted, weights = solve(start)
-            if not isinstance(self.reg, str):
-                _warn_of_collapse(*effective_sizes(start, weights), self.reg)
+            if not isinstance(settings.reg, str):
+                _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
         return self
 
@@ -455,8 +459,7 @@ class OTSampleWeighter(BaseEstimator):
                 chunk = check_chunk(given, intake, stream.basis.target)
                 stream = stream.learn(chunk.rows)
                 drift = _told(self._drift, chunk.rows.Z, settled_by_rows(stream.basis, intake.embedding))
-            self._publish(intake, stream.fitted(), chunk.reference, stream=stream)
-            self._drift = drift
+            self._publish(intake, stream.fitted(), chunk.reference, stream=stream, drift=drift)
         return self
 
     @available_if(can_stream)
@@ -504,9 +507,7 @@ class OTSampleWeighter(BaseEstimator):
             )
         with unchanged_on_error(self):
             stream = streams[0].merge(streams[1])
-            drift = self._drift
-            self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream)
-            self._drift = drift
+            self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream, drift=self._drift)
         return self
 
     def weigh(self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
@@ -587,11 +588,11 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None):
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
             vars(self).pop(name, None)
-        self._intake, self._model, self._stream, self._drift = intake, fitted, stream, None
+        self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
         vars(self).update(intake.features)
         self.embedding_ = intake.embedding
         self.potentials_ = like(fitted.potentials, reference)
@@ -618,15 +619,13 @@ class OTSampleWeighter(BaseEstimator):
 
 
 def _checked(given, settings, *, stream=False):
-    """Both sets, checked, after a look at what goes wrong in silence where the meta set missed a step."""
-    compared = given.X_meta is not None and settings.metric != "precomputed"
-    if compared:
+    """Both sets, checked, by themselves and beside each other."""
+    rows = settings.metric != "precomputed"
+    if rows and given.X_meta is not None:
         refuse_other_kinds(given.X, given.X_meta)
     checked = check_sets(given, Intake(settings), stream=stream)
-    warn_of_mistakes(given, settings, stream=stream)
-    if compared:
-        warn_far(given.X, given.X_meta, stream=stream)
-        warn_repeated(given.X, given.X_meta)
+    if rows:
+        warn_of_mistakes(given.X, given.X_meta, prototypes_meant=settings.n_prototypes is not None, stream=stream)
     return checked
 
 

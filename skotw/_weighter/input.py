@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
-from skotw._validation import check_index, check_weights, named, to_numpy, warn
+from skotw._validation import check_index, check_weights, named, to_numpy
 
 from .containers import Container, has_one_dimension, number_rows
 from .embedding import embed, fit_embedding, float_dtypes
@@ -22,10 +22,7 @@ from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "warn_of_mistakes"]
-
-# A meta set of more than so many rows per training row is no meta set.
-_SWAPPED = 10
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,24 +167,6 @@ class Input:
     meta: Meta | None
 
 
-def warn_of_mistakes(given, settings, *, stream=False):
-    """Say what is legal and seldom meant."""
-    if settings.metric == "precomputed":
-        return
-    if given.X_meta is None and settings.n_prototypes is None:
-        warn(
-            "There is no meta set: the mean of each class of the training rows, wrong labels included, takes its "
-            "place. Pass X_meta and y_meta, trusted rows and their labels, or n_prototypes=1 if the means are meant."
-        )
-    if given.X_meta is not None and not stream:
-        n, n_meta = num_samples(given.X), num_samples(given.X_meta)
-        if n_meta > _SWAPPED * n:
-            warn(
-                f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. The order "
-                "is fit(X, y, X_meta, y_meta): look whether the sets are swapped."
-            )
-
-
 def check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
@@ -234,7 +213,7 @@ def check_sets(given, intake, *, stream=False):
     intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
     by_cell = settings.prior == "balanced" or settings.n_prototypes is not None
     if alone:
-        target = Target.of(y, len(weight), settings.target_type, by_cell)
+        target = Target.of(y, len(weight), settings.target_type, by_cell, "y")
         meta = None
     else:
         Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)

@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import clean_labels, is_missing, label_family, named, one_column, to_numpy
+from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, one_column, to_numpy
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -41,19 +41,19 @@ class Target:
         return 1 if self.labels is None else len(self.labels)
 
     @classmethod
-    def of(cls, y, n_samples, target_type, by_cell):
+    def of(cls, y, n_samples, target_type, by_cell, name="y_meta"):
         """Target whose meta labels are ``y``; ``by_cell`` makes a group of each distinct label row."""
         if y is None:
             return cls("none", None, np.zeros(n_samples, dtype=np.intp))
-        kind = target_kind(y, target_type, "y_meta")
-        y = check_labels(y, kind, "y_meta")
+        kind = target_kind(y, target_type, name)
+        y = check_labels(y, kind, name)
         if kind == "classes":
             labels, codes = np.unique(y, return_inverse=True)
             return cls(kind, labels, codes.astype(np.intp))
         if kind == "continuous":
             return cls(kind, None, np.zeros(len(y), dtype=np.intp), y)
         categories = [np.unique(y[:, k]) for k in range(y.shape[1])]
-        values = _column_codes(y, categories, "y_meta")
+        values = _column_codes(y, categories, name)
         if not by_cell:
             return cls(kind, None, np.zeros(len(y), dtype=np.intp), values, categories)
         cells, codes = np.unique(values, axis=0, return_inverse=True)
@@ -179,11 +179,7 @@ def check_labels(y, kind, name):
 
 def _codes(y, labels, name):
     """Index of each label of ``y`` in the sorted ``labels``."""
-    if label_family(y) != label_family(labels):
-        raise ValueError(
-            f"{name} and y_meta cannot be compared: {named(np.unique(y)[:3])} against "
-            f"{named(labels[:3])}. Give both the same type of label."
-        )
+    check_same_family(y, labels, name)
     codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
     unknown = labels[codes] != y
     if unknown.any():

@@ -1,4 +1,4 @@
-"""What looks wrong about a meta set beside its training set, though weights could be learned."""
+"""What looks wrong about a meta set beside its training set: what is refused, and what is legal but seldom meant."""
 
 import numpy as np
 from scipy import sparse
@@ -10,13 +10,15 @@ from skotw._validation import to_numpy, warn
 from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns
 
-__all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_repeated"]
+__all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
 
 THROUGH_THE_SAME_STEPS = (
     "The trusted rows must go through the same steps as X: build the pipeline with "
     "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...)). By hand, transform "
     "X_meta by what was fitted to X."
 )
+# A meta set of more than so many rows per training row is no meta set.
+_SWAPPED = 10
 # Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
 _FAR_SHARE = 0.2
 _LEAST_ROWS_FOR_A_RANGE = 20
@@ -41,6 +43,35 @@ def refuse_other_kinds(X, X_meta):
         # bagging, among others, makes arrays of frames
         kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
         raise ValueError(f"X is {kinds[0]} and X_meta is {kinds[1]}. {THROUGH_THE_SAME_STEPS}")
+
+
+def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
+    """Warn of a meta set that is missing or swapped with X, missed the steps of X, or is a part of X.
+
+    Parameters
+    ----------
+    X, X_meta : rows as they came; ``X_meta`` may be None
+    prototypes_meant : bool
+        Whether prototypes were asked for.
+    stream : bool
+        X is but a first chunk.
+    """
+    if X_meta is None:
+        if not prototypes_meant:
+            warn(
+                "There is no meta set: the mean of each class of the training rows, wrong labels included, takes "
+                "its place. Pass X_meta and y_meta, trusted rows and their labels, or n_prototypes=1 if the means are "
+                "meant."
+            )
+        return
+    n, n_meta = num_samples(X), num_samples(X_meta)
+    if n_meta > _SWAPPED * n and not stream:
+        warn(
+            f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. The order "
+            "is fit(X, y, X_meta, y_meta): look whether the sets are swapped."
+        )
+    warn_far(X, X_meta, stream=stream)
+    warn_repeated(X, X_meta)
 
 
 # ---------------------------------------------------------------------------------------------

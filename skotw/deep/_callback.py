@@ -141,10 +141,10 @@ class OTReweighting(Callback):
     def __init__(
         self,
         meta: Any = None,
-        feature_layer: Any = None,
+        feature_layer: str | None = None,
         weighter: OTSampleWeighter | None = None,
         warmup_epochs: int = 5,
-        refit_every: int = 1,
+        refit_every: int | str = 1,
         features: str = "cached",
         smoothing: float = 0.0,
         freeze: bool | str | Sequence[str] = False,

@@ -11,7 +11,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 from skotw._validation import named, warn
 
 from ._feature_tap import unwrapped
-from ._trusted_set import quietly, stored_labels
+from ._trusted_set import in_one_dimension, quietly, stored_labels
 
 __all__ = ["warn_of_double_balance"]
 
@@ -39,7 +39,7 @@ def warn_of_double_balance(net, dataset, loader):
         if not bool((weight == even).all()):
             warn(_message(f"The criterion has a {name} that favours classes"))
     labels = stored_labels(dataset)
-    labels = labels[:, 0] if labels is not None and labels.ndim == 2 and labels.shape[1] == 1 else labels
+    labels = None if labels is None else in_one_dimension(labels)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "biuf":
         return
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)

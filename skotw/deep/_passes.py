@@ -14,7 +14,7 @@ from skotw._validation import named
 
 from ._feature_tap import logits_of, unwrapped
 from ._sample_ids import IndexedIterator, ids_of
-from ._trusted_set import balanced_batches
+from ._trusted_set import balanced_batches, in_one_dimension
 
 __all__ = [
     "ClassScores",
@@ -32,8 +32,7 @@ _GAP, _CHANCE = 0.1, 0.05
 
 def label_column(y):
     """Labels of a batch; the column that the losses of binary labels and of regression want is one label per sample."""
-    y = y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y))
-    return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    return in_one_dimension(y if isinstance(y, torch.Tensor) else torch.as_tensor(np.asarray(y)))
 
 
 def _to(net, part):

@@ -153,7 +153,7 @@ class Refits:
             self._seconds += time.perf_counter() - start
         self._batch = _Batch(ids, labels, meta)
         self.weights.per_sample = self.plan.weighted
-        if self.plan.weighted or self.plan.collect or not self._looked:
+        if self.plan.weighted or self.plan.collect or self.plan.meta_loss or not self._looked:
             self.weights.step = functools.partial(self._on_loss, net, self._batch)
         if not self._looked:
             self.weights.check = len(ids)

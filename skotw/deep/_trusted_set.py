@@ -29,6 +29,7 @@ __all__ = [
     "draw_trusted",
     "fingerprint",
     "has_names",
+    "in_one_dimension",
     "is_draw",
     "labels_of",
     "meta_dataset",
@@ -263,6 +264,11 @@ def labels_of(dataset):
     labels = stored_labels(dataset)
     if labels is None:
         labels = np.array([np.asarray(dataset[i][1]) for i in range(len(dataset))])
+    return in_one_dimension(labels)
+
+
+def in_one_dimension(labels):
+    """Labels, an array or a tensor, of one dimension where they come in a single column."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
@@ -289,7 +295,10 @@ def has_names(meta):
     """Whether ``meta=`` is a pair whose labels are names of classes."""
     if not isinstance(meta, (tuple, list)) or len(meta) != 2 or isinstance(meta[1], torch.Tensor):
         return False
-    labels = np.asarray(meta[1])
+    return _are_names(np.asarray(meta[1]))
+
+
+def _are_names(labels):
     return labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels.ravel()[:1])
 
 
@@ -303,7 +312,7 @@ def check_no_names(dataset, name):
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     labels = stored_labels(dataset) if type(dataset) is SkorchDataset else None
-    if labels is not None and (labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels[:1])):
+    if labels is not None and _are_names(labels):
         raise ValueError(
             f"The data set of {name} has names of classes as labels, such as {named(labels[:1])}. Labels in data sets "
             "go to the criterion as they are: give class indices there, places in classes_, or arrays, whose labels "

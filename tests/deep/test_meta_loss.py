@@ -31,6 +31,19 @@ def test_meta_loss_is_added():
     assert min(one_each) < added[0] < max(one_each)
 
 
+@pytest.mark.parametrize("features", ["cached", "clean"])
+def test_meta_loss_is_added_before_there_are_weights(features):
+    params = {"lr": 1e-12, "max_epochs": 3, "train_split": None, "module__norm": False, "features": features}
+    plain, added = (
+        make_net(meta_loss_weight=factor, warmup_epochs=0, refit_every=2, **params).fit(X, y).history
+        for factor in (0.0, 100.0)
+    )
+    assert added[0, "weight_ess"] == len(y)  # none in the first two epochs
+    for epoch in range(3):
+        losses = [np.array(history[epoch, "batches", :, "train_loss"]) for history in (plain, added)]
+        assert (losses[1] > losses[0] + 50).all()
+
+
 def test_meta_loss_trains_on_the_meta_set():
     """Training labels that say nothing, trusted ones that do."""
     shuffled = np.random.default_rng(0).permutation(y)

@@ -137,6 +137,19 @@ def test_missing_labels_are_refused_with_their_row(name, missing):
             ENTRIES[name](X, y, X_META, with_last(y_meta, missing))
 
 
+@pytest.mark.parametrize(
+    ("y", "target_type", "message"),
+    [
+        (with_last(Y, None), "classes", "Input y contains NaN or None, first in row 19"),
+        (np.linspace(0.0, 1.0, 20), "classes", "Unknown label type: y holds continuous"),
+        (np.linspace(0.0, 1.0, 40).reshape(20, 2), "columns", "^y has columns of continuous numbers"),
+    ],
+)
+def test_without_a_meta_set_errors_speak_of_y(y, target_type, message):
+    with pytest.raises(ValueError, match=message):
+        OTSampleWeighter(n_prototypes=1, target_type=target_type).fit(X, y)
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_missing_labels_of_other_containers(name):
     for y in (
