@@ -154,8 +154,12 @@ def _of_one_type(y, name):
         raise ValueError(f"{name} holds bytes. Turn them into text first: [label.decode() for label in {name}].")
     by_kind = {_kind_of(value): value for value in values}
     if len(by_kind) > 1:
-        examples = ", ".join(f"{value!r} ({kind})" for kind, value in by_kind.items())
+        examples = ", ".join(f"{named([value])} ({kind})" for kind, value in by_kind.items())
         raise ValueError(f"{name} mixes types of labels: {examples}. Give all labels the same type.")
+    try:
+        min(values, default=None)
+    except TypeError as error:
+        raise ValueError(f"{name} holds labels without an order: {error}. Turn them into numbers or text.") from error
     return y
 
 
@@ -255,15 +259,20 @@ def warn(message, category=UserWarning):
 def unchanged_on_error(*objects):
     """After an exception within, every one of ``objects`` has the attributes that it had before.
 
-    Attributes are put back, not copied: what hangs on an object must be replaced within, never written to.
+    Attributes are put back, not copied: what hangs on an object must be replaced within, never written to, but for
+    random states, which draws change.
     """
     before = [(part, dict(vars(part))) for part in objects]
+    values = [value for _, attributes in before for value in attributes.values()]
+    drawn_from = [(value, value.get_state()) for value in values if isinstance(value, np.random.RandomState)]
     try:
         yield
     except BaseException:
         for part, attributes in before:
             vars(part).clear()
             vars(part).update(attributes)
+        for random_state, state in drawn_from:
+            random_state.set_state(state)
         raise
 
 

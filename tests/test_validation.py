@@ -95,7 +95,9 @@ def test_missing_labels_are_refused_with_their_row(y):
         (np.array([b"a", b"b"], dtype=object), r"y holds bytes.*label.decode\(\)"),
         (np.array([1, "a"], dtype=object), r"y mixes types of labels: 1 \(number\), 'a' \(text\). Give all"),
         ([1, "a"], r"y mixes types of labels: 1 \(number\), 'a' \(text\)"),
+        (np.array([np.int64(1), "a"], dtype=object), r"y mixes types of labels: 1 \(number\), 'a' \(text\)"),
         (np.array([date(2020, 1, 1), "a"], dtype=object), r"\(date\), 'a' \(text\)"),
+        (np.array([1j, 2j], dtype=object), "y holds labels without an order: .*Turn them into numbers or text"),
     ],
 )
 def test_labels_without_an_order_are_refused(y, match):

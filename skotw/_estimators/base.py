@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
@@ -58,23 +58,10 @@ def learns_weights(method: Method) -> Method:
         for name in kwargs.keys() - parameters.keys():
             if _MEANT_FOR_THE_META_SET.search(name) and "__" not in name and not self._hands_on(name):
                 raise TypeError(f"{type(self).__name__}.{method.__name__} knows no {name!r}. {by_keyword}")
-        with unchanged_on_error(self), _state_kept_on_error(self.random_state):
+        with unchanged_on_error(self):
             return method(self, *args, **kwargs)
 
     return fit
-
-
-@contextmanager
-def _state_kept_on_error(random_state):
-    if not isinstance(random_state, np.random.RandomState):
-        yield
-        return
-    before = random_state.get_state()
-    try:
-        yield
-    except BaseException:
-        random_state.set_state(before)
-        raise
 
 
 @dataclass(eq=False)

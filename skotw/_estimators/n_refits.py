@@ -1,5 +1,7 @@
 """Weights from half the features and half what the model thinks of the rows, told out of fold."""
 
+import warnings
+
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
@@ -98,7 +100,7 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
     labels = {"y": y, "y_meta": y_meta, "sample_weight": sample_weight}
     roots = [np.sqrt(proba), np.sqrt(proba_meta)]
     hellinger = clone(weighter).set_params(metric="cosine", cost_scale=None, **settings)
-    hellinger_scale = hellinger.fit(X=roots[0], X_meta=roots[1], **labels).cost_scale_
+    hellinger_scale = _fitted_again(hellinger, X=roots[0], X_meta=roots[1], **labels).cost_scale_
     both = []
     for rows, root, name in ((X, roots[0], "X"), (X_meta, roots[1], "X_meta")):
         Z = weighter._intake.embed(weighter._intake.check(rows, name), name)
@@ -107,7 +109,14 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
         blocks = Z / np.sqrt(2 * weighter.cost_scale_), root / np.sqrt(4 * hellinger_scale)
         both.append(sparse.hstack(blocks, format="csr") if sparse.issparse(Z) else np.hstack(blocks))
     joint = clone(weighter).set_params(metric="sqeuclidean", cost_scale=1.0, **settings)
-    return joint.fit_weights(X=both[0], X_meta=both[1], **labels)
+    return _fitted_again(joint, X=both[0], X_meta=both[1], **labels).sample_weight_
+
+
+def _fitted_again(weighter, **sets):
+    """The weighter fitted to what was made of the rows, of which the fit to the rows themselves has warned."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?!The weights did not converge)", UserWarning)
+        return weighter.fit(**sets)
 
 
 def _cosine_as_squares(Z, is_meta):

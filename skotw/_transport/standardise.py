@@ -13,6 +13,12 @@ from skotw._transport.arrays import dtype_of, empty, functions, like, namespace,
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
 
 
+def is_constant(variance: NDArray[np.float64], mean: NDArray[np.float64], n_rows: float) -> NDArray[np.bool_]:
+    """Whether a column's variance, from so many rows of any weight in float64, is what rounding leaves of zero."""
+    eps = np.finfo(np.float64).eps
+    return np.asarray(variance <= n_rows * eps * variance + (n_rows * mean * eps) ** 2)
+
+
 @dataclass(frozen=True, eq=False)
 class Standardise:
     """What scikit-learn's ``StandardScaler`` does to dense arrays, on threads, and on tensors where they are.
@@ -60,9 +66,7 @@ class Standardise:
         with np.errstate(over="ignore", invalid="ignore"):  # whoever checks the outcome finds it
             mean = mean_of_rows()
             variance = mean_of_rows(mean)
-            eps = np.finfo(np.float64).eps
-            constant = variance <= n_rows * eps * variance + (n_rows * mean * eps) ** 2
-            return cls(mean, np.where(constant, 1.0, np.sqrt(variance)))
+            return cls(mean, np.where(is_constant(variance, mean, n_rows), 1.0, np.sqrt(variance)))
 
     def transform(self, X: Any, compute: Compute) -> Any:
         """Standardised rows, in the dtype of X."""

@@ -20,6 +20,7 @@ from skotw._transport.cost import (
     squared_rows,
     unit_rows,
 )
+from skotw._transport.standardise import is_constant
 from skotw._validation import check_costs
 
 __all__ = ["GEMM_METRICS", "METRICS", "FeatureMetric"]
@@ -62,10 +63,13 @@ class FeatureMetric:
             return cls(metric, center=np.asarray(to_numpy(Z_meta).astype(np.float64).mean(axis=0)))
         if metric in ("seuclidean", "mahalanobis"):
             share = sample_weight / sample_weight.sum()
-            deviation = to_numpy(Z) - share @ to_numpy(Z)
+            mean = share @ to_numpy(Z)
+            deviation = to_numpy(Z) - mean
+            variance = share @ deviation**2
+            constant = is_constant(variance, mean, len(share))
             if metric == "seuclidean":
-                variance = share @ deviation**2
-                return cls(metric, {"V": np.where(variance > 0, variance, 1.0)})
+                return cls(metric, {"V": np.where(constant, 1.0, variance)})
+            deviation[:, constant] = 0.0
             covariance = (deviation * share[:, None]).T @ deviation
             return cls(metric, {"VI": np.linalg.pinv(covariance, hermitian=True)})
         return cls(metric)

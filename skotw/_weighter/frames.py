@@ -30,7 +30,7 @@ _NESTED = (nw.List, nw.Array, nw.Struct)
 
 def is_frame(X):
     """Whether X is a data frame of a library that narwhals knows: pandas, polars, and others."""
-    return nw.dependencies.is_into_dataframe(X)
+    return not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)  # which takes its time
 
 
 def column_names(X):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
@@ -87,9 +87,9 @@ class Intake:
     def embed(self, X, name, kept=None):
         """Rows as distances are measured between them; ``kept`` says where they stood among those given."""
         metric = self.settings.metric
+        if metric == "precomputed" and not (X.min() >= 0 and np.isfinite(X.max())):  # each NaN where any cost is
+            raise ValueError(f"metric='precomputed' takes costs, finite and at least 0, and some in {name} are not.")
         Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean", kept=kept)
-        if metric == "precomputed" and Z.min() < 0:
-            raise ValueError("metric='precomputed' takes costs, and some of them are negative.")
         return Z.astype(np.float64) if self.widen else Z
 
     def _check(self, X, name, least):
@@ -309,8 +309,11 @@ def _meta_rows(given, intake, Z):
     if num_samples(X_meta) == 0:
         raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
     X_meta = intake.check(X_meta, "X_meta")
-    if y_meta is not None:
-        check_consistent_length(X_meta, y_meta)
+    n_meta = num_samples(X_meta)
+    if y_meta is not None and num_samples(y_meta) != n_meta:
+        raise ValueError(
+            f"y_meta has {num_samples(y_meta)} labels for the {n_meta} rows of X_meta; it needs one per row."
+        )
     X_meta, y_meta, weight, kept = _drop_weightless(X_meta, y_meta, weight, "sample_weight_meta")
     Z_meta = intake.embed(X_meta, "X_meta", kept)
     if Z_meta.shape[1] != Z.shape[1]:

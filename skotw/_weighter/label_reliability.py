@@ -28,7 +28,7 @@ two labels, and for two classes sees the sum of their precisions only.
 and as one of those that queries meet, to first order.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.integrate import trapezoid
@@ -38,6 +38,8 @@ from skotw._transport.blocks import Partition, rows_per_block
 from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, laplace_tables
 from skotw._validation import warn
 from skotw.meta._sampling import choose_evenly
+
+from .feature_cost import FeatureMetric
 
 _MAX_QUERIES = 64
 # Trusted samples whose neighbours are this little better than chance cannot judge labels.
@@ -173,53 +175,90 @@ def posterior_information(own_share, trusted_share, query_class):
     return float((spread + at_one) / (evidence + at_one))
 
 
+@dataclass(frozen=True, eq=False)
 class ReliabilityMeter:
-    """Collects, chunk by chunk, the histograms behind the shares above.
+    """What trusted samples have met of the training rows: the histograms behind the shares above.
 
-    Parameters
+    Attributes
     ----------
     metric : FeatureMetric
-    Z_meta : array of shape (M, d), or the (M, M) costs among the meta samples where precomputed
     codes : ndarray of shape (M,)
         Group of each meta sample.
     weight : ndarray of shape (M,)
-    n_groups : int
     scale : float
         Mean feature cost.
-    max_bytes : int
-        Memory that may be taken. A query needs histograms of all groups; where there is no room for 64 queries fewer
-        are asked, and where there is none for two the reliability stays unknown.
+    queries : ndarray of shape (Q,)
+        Meta samples that are asked.
+    columns : array of shape (Q, d), or of shape (Q,) where precomputed
+        What the metric takes for them.
+    positions : ndarray of shape (Q, M)
+        Bins in which they meet the meta samples.
+    histograms : ndarray of shape (n_groups, Q, N_BINS)
+        Of the rows met.
+    mass : ndarray of shape (n_groups,)
+        Sum of their weights.
     """
 
-    def __init__(self, metric, Z_meta, codes, weight, n_groups, scale, max_bytes):
-        self.metric, self.codes, self.weight, self.scale = metric, codes, weight, scale
+    metric: FeatureMetric
+    codes: np.ndarray
+    weight: np.ndarray
+    scale: float
+    queries: np.ndarray
+    columns: object
+    positions: np.ndarray
+    histograms: np.ndarray
+    mass: np.ndarray
+
+    @classmethod
+    def of(cls, metric, Z_meta, codes, weight, n_groups, scale, max_bytes):
+        """Of meta samples, before any rows are met.
+
+        Parameters
+        ----------
+        metric : FeatureMetric
+        Z_meta : array of shape (M, d), or the (M, M) costs among the meta samples where precomputed
+        codes, weight : ndarray of shape (M,)
+        n_groups : int
+        scale : float
+        max_bytes : int
+            Memory that may be taken. A query needs histograms of all groups; where there is no room for 64 queries
+            fewer are asked, and where there is none for two the reliability stays unknown.
+        """
         eligible = np.flatnonzero(np.bincount(codes, minlength=n_groups)[codes] >= 2)
         room = _n_queries(n_groups, len(codes), max_bytes)
-        chosen = choose_evenly(take(Z_meta, eligible), codes[eligible], room) if room >= 2 else []
-        self.queries = eligible[chosen]
-        self.histograms = np.zeros((n_groups, len(self.queries), N_BINS))
-        self.mass = np.zeros(n_groups)  # of the rows met
-        asked = take(Z_meta, self.queries)
+        queries = eligible[choose_evenly(take(Z_meta, eligible), codes[eligible], room) if room >= 2 else []]
+        columns, everything = take(Z_meta, queries), Z_meta
+        positions = np.empty((0, len(codes)))
         if metric.metric == "precomputed":
-            self.columns, everything = self.queries, np.arange(len(codes))
-        else:
-            self.columns, everything = asked, Z_meta
-        if len(self.queries):
-            self.positions = bin_positions(metric.distances(asked, everything), scale)
+            everything = np.arange(len(codes))
+        if len(queries):
+            positions = bin_positions(metric.distances(columns, everything), scale)
+        if metric.metric == "precomputed":
+            columns = queries
+        histograms = np.broadcast_to(0.0, (n_groups, len(queries), N_BINS))  # zeros that take no memory
+        mass = np.zeros(n_groups)
+        return cls(metric, codes, weight, scale, queries, columns, positions, histograms, mass)
 
-    def add(self, ordered, compute):
-        """Meet training rows, :class:`SortedRows`."""
-        self.mass = self.mass + np.bincount(
-            np.repeat(np.arange(len(self.mass)), ordered.counts), ordered.weight, len(self.mass)
-        )
+    def meet(self, ordered, compute):
+        """The same after it has met training rows, :class:`SortedRows`."""
+        groups = np.repeat(np.arange(len(self.mass)), ordered.counts)
+        met = replace(self, mass=self.mass + np.bincount(groups, ordered.weight, len(self.mass)))
         if not len(self.queries):
-            return
+            return met
         cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
         itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
         partition = Partition.of(ordered.counts, rows_per_block(compute, len(self.queries), itemsize))
         new = kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
         new += self.histograms
-        self.histograms = new
+        return replace(met, histograms=new)
+
+    def merge(self, other):
+        """The same after it has met what either has."""
+        return replace(self, histograms=self.histograms + other.histograms, mass=self.mass + other.mass)
+
+    def summed(self, total):
+        """The same after it has met what all have of which ``total`` is the sum."""
+        return replace(self, histograms=total(self.histograms), mass=total(self.mass))
 
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""

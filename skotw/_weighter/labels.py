@@ -183,10 +183,15 @@ def _codes(y, labels, name):
     codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
     unknown = labels[codes] != y
     if unknown.any():
+        amounts = label_family(y) == "number" and len(np.unique(y[unknown])) > len(labels)
         raise ValueError(
             f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
-            f"to X_meta and y_meta, or leave these rows out. The meta set has {named(labels)}: if it spells a class "
-            "otherwise, correct it."
+            f"to X_meta and y_meta, or leave these rows out. The meta set has {named(labels)}: "
+            + (
+                "if these are amounts, target_type='continuous' compares them."
+                if amounts
+                else "if it spells a class otherwise, correct it."
+            )
         )
     return codes
 

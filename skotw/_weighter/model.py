@@ -7,7 +7,6 @@ or per column is NumPy. Each step takes a value and returns another; none is wri
                     -> Stream.begin, .learn, .merge -> Fitted   chunk by chunk
 """
 
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -178,7 +177,8 @@ def _differences(basis, other):
         names.append("the trusted rows, or what the embedding makes of them")
     if not _alike(basis.group_mass, other.group_mass):
         names.append("class_mass")
-    if not all(_alike(value, other.metric.params[name]) for name, value in basis.metric.params.items()):
+    params, other_params = basis.metric.params, other.metric.params  # of other metrics, which are named, others
+    if not all(_alike(params[name], other_params[name]) for name in params.keys() & other_params.keys()):
         names.append("the variances that the metric took from the rows")
     names.extend(name for name in ("cost_scale", "reg") if not _alike(getattr(basis, name), getattr(other, name)))
     if not _alike(basis.label_scale, other.label_scale):
@@ -224,7 +224,7 @@ class Start:
     group_weight : ndarray of shape (G,)
         Sum of the sample weights of each group.
     meter : ReliabilityMeter or None
-        Has met the rows; None where the reliability is not asked.
+        Has met the rows; None where the reliability is not asked, and where no more rows will come.
     reliability : LabelReliability or None
     """
 
@@ -269,7 +269,7 @@ def settle(checked, reduction=None, *, stream=False):
     meter = None
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
-            meter = ReliabilityMeter(
+            meter = ReliabilityMeter.of(
                 metric,
                 meta.Z,
                 meta.target.meta_codes,
@@ -278,13 +278,14 @@ def settle(checked, reduction=None, *, stream=False):
                 basis.cost_scale,
                 basis.compute.cache_bytes,
             )
-        meter = _met(meter, ordered, basis.compute)
-        meter = _with_sums(meter, reduction.sum(meter.histograms), reduction.sum(meter.mass))
+        meter = meter.meet(ordered, basis.compute).summed(reduction.sum)
     reliability = _estimate(meter, target, group_weight)
     if meter is not None:
         present = group_weight > 0
         squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))
         reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
+    if not stream:
+        meter = None  # its histograms may be the largest of all
     reg = settings.reg
     if isinstance(reg, str):
         reg = _choose_reg(basis, ordered, meta, group_weight, reliability, reduction)
@@ -333,19 +334,6 @@ def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
     partition = basis.partition(ordered.counts, cost, tiled=False)
     votes = own_class_votes(cost, a, problems, rate, partition, basis.compute, reduction.sum)
     return choose_reg(votes, codes, information)
-
-
-def _met(meter, ordered, compute):
-    """The meter after it has met these rows."""
-    met = copy(meter)  # which replaces its histograms, and writes to none
-    met.add(ordered, compute)
-    return met
-
-
-def _with_sums(meter, histograms, mass):
-    other = copy(meter)
-    other.histograms, other.mass = histograms, mass
-    return other
 
 
 def _estimate(meter, target, group_weight):
@@ -592,7 +580,7 @@ class Stream:
             self,
             group_weight=self.group_weight + np.bincount(rows.codes, rows.weight, self.basis.target.n_groups),
             log_normalisers=np.logaddexp(self.log_normalisers, _log_normalisers(self.basis, ordered)),
-            meter=None if self.meter is None else _met(self.meter, ordered, self.basis.compute),
+            meter=None if self.meter is None else self.meter.meet(ordered, self.basis.compute),
         )
 
     def differences(self, other):
@@ -603,15 +591,11 @@ class Stream:
 
     def merge(self, other):
         """The stream of both streams' chunks; the bases must be alike."""
-        meter = self.meter
-        if meter is not None:
-            histograms, mass = meter.histograms + other.meter.histograms, meter.mass + other.meter.mass
-            meter = _with_sums(meter, histograms, mass)
         return replace(
             self,
             group_weight=self.group_weight + other.group_weight,
             log_normalisers=np.logaddexp(self.log_normalisers, other.log_normalisers),
-            meter=meter,
+            meter=None if self.meter is None else self.meter.merge(other.meter),
         )
 
     def fitted(self):

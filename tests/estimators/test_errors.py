@@ -101,7 +101,7 @@ def test_arguments_of_the_inner_fit_are_no_misspelt_meta_set():
         ({"y_meta": None}, "X_meta was given without y_meta"),
         ({"X_meta": None}, "y_meta was given without X_meta"),
         ({"y_meta": np.zeros(6, int)}, "classes that the meta set lacks: 1"),
-        ({"y_meta": Y_META[:4]}, "inconsistent numbers"),
+        ({"y_meta": Y_META[:4]}, "y_meta has 4 labels for the 6 rows of X_meta"),
     ],
 )
 def test_meta_sets_that_do_not_fit(fit, match):

@@ -205,11 +205,11 @@ def test_of_more_classes_than_are_asked_some_of_all_are():
 @pytest.mark.parametrize("information", [0.0, 0.3, 1.0])
 def test_the_choice_goes_back_by_what_labels_are_worth(information):
     codes, n_candidates = np.repeat([0, 1], [3, 9]), len(CANDIDATES)
-    # as the votes of a class weigh alike, the third candidate wins by (1 + 0) / 2, and the number of samples is sharp
+    # as classes weigh alike, whatever their number of samples, the second candidate wins by (0.3 + 0.1) / 2
     votes = np.zeros((n_candidates, 12))
-    votes[2, :3] = 1.0
+    votes[1, :3], votes[1, 3:] = 0.3, 0.1
     share = np.ones(n_candidates)
-    share[2] = np.exp(12 * 0.5)
+    share[1] = np.exp(12 * 0.2)
     best = np.average(np.log(CANDIDATES), weights=share)
     expected = np.exp((1 - information) * best + information * np.log(CANDIDATES[0]))
     assert_allclose(choose_reg(votes, codes, information), expected, rtol=1e-12)

@@ -235,3 +235,18 @@ def test_rounding_below_zero_is_no_negative_cost():
     )
     assert_allclose(rounded, exact, rtol=1e-9)
     assert transport_distance(X[:9], X_meta, metric=shifted, cost_scale=1.0) >= 0.0
+
+
+@pytest.mark.parametrize("metric", ["seuclidean", "mahalanobis"])
+def test_a_constant_column_does_not_depend_on_the_unit_of_weights(metric):
+    X, X_meta, rng = example()
+    y, y_meta, weight = np.arange(len(X)) % 2, np.arange(len(X_meta)) % 2, rng.uniform(0.5, 2.0, len(X))
+    for rows in (X, X_meta):
+        rows *= 1e-8
+        rows[:, 0] = 1e4
+    X_meta[0, 0] += 1e-6
+    settings = {"metric": metric, "embedding": None, "reg": 0.1}
+    expected = ot_sample_weight(X, y, X_meta, y_meta, sample_weight=weight, **settings)
+    for factor in (1 / weight.sum(), 0.1, 1 / 3, 7.0):
+        found = ot_sample_weight(X, y, X_meta, y_meta, sample_weight=factor * weight, **settings)
+        assert_allclose(found, factor * expected, rtol=1e-9)

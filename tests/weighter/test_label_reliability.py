@@ -11,6 +11,7 @@ from sklearn.datasets import make_blobs
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._transport.blocks import Compute
 from skotw._transport.kernel_histograms import BANDWIDTH
+from skotw._weighter import model
 from skotw._weighter.feature_cost import FeatureMetric
 from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter, posterior_information
 from skotw._weighter.sets import SortedRows
@@ -95,9 +96,9 @@ def test_shares_are_means_over_all_pairs_of_rows(n_per_class):
     weight, a = rng.uniform(0.5, 2.0, len(codes)), rng.uniform(0.5, 2.0, 25)
     scale = 4.0
     metric, compute = FeatureMetric("euclidean"), Compute(2)
-    meter = ReliabilityMeter(metric, Z, codes, weight, K, scale, 2**30)
+    meter = ReliabilityMeter.of(metric, Z, codes, weight, K, scale, 2**30)
     rows = metric.rows(X, compute)
-    meter.add(SortedRows(rows, None, a, np.bincount(y, minlength=K), None, None, X), compute)
+    meter = meter.meet(SortedRows(rows, None, a, np.bincount(y, minlength=K), None, None, X), compute)
     found = meter.estimate()
 
     def kernel(q, rows):
@@ -419,11 +420,32 @@ def meter_of(n_groups, n_per_class, memory):
     centres = rng.normal(size=(n_groups, 8))
     Z, X = (centres[k] + 0.1 * rng.normal(size=(len(k), 8)) for k in (codes, y))
     metric, compute = FeatureMetric("cosine"), Compute(1, 2**18, memory)
-    meter = ReliabilityMeter(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
-    meter.add(
-        SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X), compute
-    )
-    return meter
+    meter = ReliabilityMeter.of(metric, Z, codes, np.ones(len(codes)), n_groups, 1.0, memory)
+    rows = SortedRows(metric.rows(X, compute), None, np.ones(n_groups), np.ones(n_groups, int), None, None, X)
+    return meter.meet(rows, compute)
+
+
+def test_histograms_are_held_once_and_let_go(monkeypatch):
+    """64 queries meet 300 classes in 59 MB, which the solver no longer finds."""
+    at_solve = []
+
+    def solve(*args):
+        at_solve.append(tracemalloc.get_traced_memory()[0])
+        return model.solve(*args)
+
+    monkeypatch.setattr("skotw._weighter.estimator.solve", solve)
+    rng = np.random.default_rng(0)
+    centres, y, y_meta = rng.normal(size=(300, 8)), np.arange(300), np.repeat(np.arange(300), 2)
+    X, X_meta = (centres[codes] + 0.1 * rng.normal(size=(len(codes), 8)) for codes in (y, y_meta))
+    tracemalloc.start()
+    try:
+        weighter = OTSampleWeighter(reg=0.1).fit(X, y, X_meta, y_meta)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(weighter.label_reliability_.own_share) == 64
+    assert 59e6 < peak < 1.5 * 59e6
+    assert at_solve[0] < 10e6
 
 
 @pytest.mark.parametrize("megabytes", [6, 24])

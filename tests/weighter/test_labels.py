@@ -207,3 +207,9 @@ def test_continuous_targets_that_are_missing():
             ot_sample_weight(X, with_last(y, missing), X_META, rng.normal(size=6))
     with pytest.raises(ValueError, match=r"y_meta contains NaN or infinity, first in row 5\. Drop the rows without a"):
         ot_sample_weight(X, y, X_META, np.r_[y[:5], np.inf], target_type="continuous")
+
+
+def test_amounts_taken_for_classes_are_told_of_continuous_targets():
+    X, X_meta = np.arange(40.0)[:, None], np.arange(10.0)[:, None]
+    with pytest.raises(ValueError, match=r"classes that the meta set lacks: 1, .*target_type='continuous'"):
+        OTSampleWeighter().fit(X, np.arange(40), X_meta, 3 * np.arange(10))

@@ -156,6 +156,15 @@ def test_sparse_parts_merge(sets):
         same.merge(other)
 
 
+@pytest.mark.parametrize(
+    "metrics", [("seuclidean", "cosine"), ("cosine", "mahalanobis"), ("seuclidean", "mahalanobis")]
+)
+def test_streams_of_other_metrics_do_not_merge(sets, metrics):
+    (a,), (b,) = (learned([np.arange(300)], *sets, metric=metric) for metric in metrics)
+    with pytest.raises(ValueError, match=r"measure rows differently, by metric\."):
+        a.merge(b)
+
+
 def test_only_streams_merge(sets):
     (a,) = learned([np.arange(300)], *sets)
     fitted = OTSampleWeighter(**SETTLED).fit(*sets)
