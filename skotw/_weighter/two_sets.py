@@ -47,7 +47,7 @@ def refuse_other_kinds(X, X_meta):
 # A meta set that missed the steps through which X went
 
 
-def warn_far(X, X_meta, *, stream=False):
+def warn_far(X, X_meta, *, stream=False, remedy=THROUGH_THE_SAME_STEPS):
     """Warn of a meta set that missed the steps through which X went; with ``stream`` X is but a first chunk."""
     n_samples = num_samples(X)
     if n_samples < _LEAST_ROWS_FOR_A_RANGE:
@@ -64,7 +64,7 @@ def warn_far(X, X_meta, *, stream=False):
         or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
         warn(
             f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
-            f"X had been transformed and X_meta had not{or_so}. {THROUGH_THE_SAME_STEPS}",
+            f"X had been transformed and X_meta had not{or_so}. {remedy}",
         )
 
 

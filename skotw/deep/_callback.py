@@ -26,7 +26,15 @@ from ._passes import MetaSet
 from ._refits import Refits, Settings
 from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
-from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset, quietly
+from ._trusted_set import (
+    check_class_mass,
+    draw_trusted,
+    fingerprint,
+    is_draw,
+    meta_dataset,
+    quietly,
+    warn_of_other_steps,
+)
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
@@ -211,8 +219,11 @@ class OTReweighting(Callback):
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
         data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
+        epochs = _epochs_of_fit(net)
+        if not net.history:
+            warn_of_other_steps(self.meta, X, stream=epochs is None)
         iterator = _Borrowed(net)
-        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
+        self.start_ = _Start(weights, tap, frozen, data, other_data, epochs, iterator)
         net.iterator_train = iterator
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:

@@ -16,6 +16,7 @@ from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 from skotw._validation import named
+from skotw._weighter.two_sets import warn_far
 from skotw.meta import balanced_meta_split
 
 from ._feature_tap import logits_of
@@ -34,10 +35,15 @@ __all__ = [
     "meta_dataset",
     "quietly",
     "stored_labels",
+    "warn_of_other_steps",
 ]
 
 _LOOKED_AT = 64  # rows
 _COMPARED = 4  # training samples that show how samples look
+_SAME_STEPS = (
+    "The trusted samples must go through the same steps as X, and no Pipeline transforms meta=: fit its steps before, "
+    "transform both sets, and give the net meta=(steps.transform(X_meta), y_meta)."
+)
 
 _TORCH = {
     name: getattr(torch, name)
@@ -164,6 +170,15 @@ def check_trusted(dataset, dataset_train, net):
             "The trusted samples contain NaN or infinity, and the network makes no numbers of them. Fill what is "
             "missing there, or leave these samples out."
         )
+
+
+def warn_of_other_steps(meta, X, *, stream):
+    """Warn of a pair ``meta=`` that missed the steps through which X went, where both are tables of numbers."""
+    if not isinstance(meta, (tuple, list)) or len(meta) != 2:
+        return
+    tables = [rows for rows in (X, meta[0]) if isinstance(rows, (np.ndarray, torch.Tensor)) and rows.ndim == 2]
+    if len(tables) == 2 and tables[0].shape[1] == tables[1].shape[1]:
+        warn_far(*tables, stream=stream, remedy=_SAME_STEPS)
 
 
 def _spread(dataset, most):
