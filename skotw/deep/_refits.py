@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,7 +117,7 @@ class Refits:
     def _check_labels(self, labels):
         """Compare labels that are new with those of the meta set."""
         if self.meta is not None and self._labels.add(labels):
-            check_labels(self.settings.weighter, self._labels.values, self._meta_labels)
+            self._each_once(check_labels, self.settings.weighter, self._labels.values, self._meta_labels)
 
     # ---- epochs and batches
 
@@ -290,7 +291,7 @@ class Refits:
             weighter, automatic = clone(weighter).set_params(reg=float(self.weights.reg)), False
         reweighter = OTReweighter(weighter, distributed=distributed)
         meta = () if meta is None else (meta.features, meta.labels)
-        found = reweighter.refit(features, labels, *meta, **kwargs)
+        found = self._each_once(reweighter.refit, features, labels, *meta, **kwargs)
         self.reweighter = reweighter
         if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
             self.weights.reg = torch.tensor(reweighter.weighter_.reg_)
@@ -378,10 +379,19 @@ class Refits:
                 f"them {spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
             )
 
-    def _warn_once(self, subject, message):
+    def _each_once(self, solve, *args, **kwargs):
+        """Let through the warnings of the weighter that no earlier refit has given, whatever their numbers."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = solve(*args, **kwargs)
+        for one in caught:
+            self._warn_once(str(one.message).split(":")[0], str(one.message), one.category)
+        return found
+
+    def _warn_once(self, subject, message, category=UserWarning):
         if subject not in self._warned:
             self._warned.add(subject)
-            warn(message)
+            warn(message, category)
 
 
 class _Batch:
