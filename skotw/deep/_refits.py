@@ -17,7 +17,7 @@ from skotw.metrics import effective_sample_size
 
 from ._epoch_plan import EpochPlan
 from ._feature_weighter import all_reduce
-from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart
+from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, worse_than_chance
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
 from ._trusted_set import quietly, stored_labels
@@ -322,11 +322,19 @@ class Refits:
             train = self._hits(clean_pass(net, self.tap, dataset_train, self._scores))
             if not learned_by_heart(train, trusted):
                 return False
+        found = (
+            f"The network predicts {_accuracy(train):.0%} of the training labels and {_accuracy(trusted):.0%} of the "
+            "trusted ones: "
+        )
+        if worse_than_chance(trusted):
+            found += (
+                "they contradict each other. Are classes encoded otherwise in the meta set than in training, or are "
+                "samples and labels of one of them in different orders? If not, "
+            )
         self._warn_once(
             "by heart",
-            f"The network predicts {_accuracy(train):.0%} of the training labels and {_accuracy(trusted):.0%} of the "
-            "trusted ones: it has learned training labels by heart, and its features vouch for wrong ones, too. How "
-            "reliable the labels are is left unknown, and reg='auto' takes no account of it. End stage 1 earlier by "
+            f"{found}it has learned training labels by heart, and its features vouch for wrong ones, too. How reliable "
+            "the labels are is left unknown, and reg='auto' takes no account of it. End stage 1 earlier by "
             "warmup_epochs, or let the network fit less closely.",
         )
         return True

@@ -107,7 +107,7 @@ MANY = blobs((10, 10, 10), seed=1)
 
 
 def test_labels_learned_by_heart_do_not_steer():
-    with pytest.warns(UserWarning, match="has learned training labels by heart") as seen:
+    with pytest.warns(UserWarning, match="trusted ones: it has learned training labels by heart") as seen:
         net = make_net(Deep, meta=MANY, warmup_epochs=80, max_epochs=82, **LEARNING).fit(X, wrong_labels())
     assert len(seen) == 1
     assert seen[0].filename == __file__
@@ -121,6 +121,13 @@ def test_labels_learned_by_heart_do_not_steer():
         features, trusted = (net.module_.body(torch.as_tensor(rows)).numpy() for rows in (X, MANY[0]))
     asked = OTSampleWeighter().fit(features, wrong_labels(), trusted, MANY[1])
     assert asked.label_reliability_.overall > 0.9
+
+
+def test_labels_that_contradict_are_not_said_to_be_learned_by_heart_alone():
+    trusted = MANY[0], (MANY[1] + 1) % 3
+    with pytest.warns(UserWarning, match=r"trusted ones: they contradict each other\. .*encoded otherwise") as seen:
+        make_net(meta=trusted, warmup_epochs=9, max_epochs=10, **LEARNING).fit(X, y)
+    assert len(seen) == 1
 
 
 class Slip(Callback):
