@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
 from skotw._typing import RandomState
-from skotw._validation import warn
+from skotw._validation import check_index, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
 from ._double_balance import warn_of_double_balance
@@ -202,12 +202,13 @@ class OTReweighting(Callback):
         ------
         ValueError
             If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
-            there are no labels, or the data set has no length.
+            there are no labels, the data set has no length, or X and y have the same index in another order.
         TypeError
             If the criterion cannot return one loss per sample.
         """
         self.let_go(net)  # of what an error may have left
         self._check_parameters(net)
+        check_index(X=X, y=y)
         if is_dataset(X):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:

@@ -15,7 +15,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
-from skotw._validation import named
+from skotw._validation import check_index, named
 from skotw._weighter.two_sets import warn_far
 from skotw.meta import balanced_meta_split
 
@@ -59,7 +59,8 @@ def meta_dataset(meta, net, dataset_train=None):
     TypeError
         If it is neither a data set nor a pair.
     ValueError
-        If it is empty, has no length, no labels, or names for labels, or as :func:`check_trusted`.
+        If it is empty, has no length, no labels, names for labels, or frames in different orders, or as
+        :func:`check_trusted`.
     """
     ours = False
     if isinstance(meta, Dataset):
@@ -68,6 +69,7 @@ def meta_dataset(meta, net, dataset_train=None):
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
         if meta[1] is None and not is_dataset(meta[0]):
             raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
+        check_index(X_meta=meta[0], y_meta=meta[1])
         try:
             dataset = net.get_dataset(*meta)
         except ValueError as error:
