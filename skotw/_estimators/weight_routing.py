@@ -48,7 +48,8 @@ class WeightRoute:
 
 def nested_params(estimator):
     """All parameters of an estimator and of what is nested in it, by name; none where it does not say."""
-    return estimator.get_params(deep=True) if hasattr(estimator, "get_params") else {}
+    says = hasattr(estimator, "get_params") and not isinstance(estimator, type)
+    return estimator.get_params(deep=True) if says else {}
 
 
 def nested_parts(estimator):

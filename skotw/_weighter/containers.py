@@ -11,7 +11,7 @@ from skotw._validation import is_missing, like_columns, named, to_numpy
 
 from .frames import column_names, frame_values, is_frame
 
-__all__ = ["Container", "has_one_dimension", "is_records", "number_rows"]
+__all__ = ["Container", "has_one_dimension", "is_pair", "is_records", "number_rows"]
 
 _NO_NUMBERS = (
     "Pass a data frame, whose text columns become categories, or embedding= a transformer that makes numbers of them."
@@ -82,6 +82,11 @@ def is_records(X):
     if isinstance(first, list | tuple | np.ndarray):
         return len({len(row) if hasattr(row, "__len__") else -1 for row in X}) > 1
     return isinstance(first, str | bytes | dict)
+
+
+def is_pair(X):
+    """Whether X holds rows and their labels."""
+    return isinstance(X, tuple | list) and [len(getattr(part, "shape", ())) for part in X[:3]] == [2, 1]
 
 
 def has_one_dimension(X):

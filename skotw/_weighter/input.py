@@ -15,7 +15,7 @@ from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
 from skotw._validation import check_index, check_weights, named, to_numpy
 
-from .containers import Container, has_one_dimension, number_rows
+from .containers import Container, has_one_dimension, is_pair, number_rows
 from .embedding import embed, fit_embedding, float_dtypes
 from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
@@ -258,6 +258,8 @@ def _check_given(given, settings):
     check_index(X=given.X, y=y, sample_weight=given.sample_weight)
     if settings.metric != "precomputed":
         check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=given.sample_weight_meta)
+    if is_pair(X_meta):
+        raise ValueError("X_meta is a pair of rows and labels. Pass them apart: X_meta=X_meta, y_meta=y_meta.")
     if X_meta is not None and has_one_dimension(X_meta):
         raise ValueError("X_meta has one dimension; trusted rows have two. Did you mean sample_weight=?")
     if settings.metric == "precomputed":

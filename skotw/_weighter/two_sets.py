@@ -78,12 +78,24 @@ def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
 # A meta set that missed the steps through which X went
 
 
-def warn_far(X, X_meta, *, stream=False):
+def warn_far(X, X_meta, *, stream=False, remedy=THROUGH_THE_SAME_STEPS):
     """Warn of a meta set that missed the steps through which X went; with ``stream`` X is but a first chunk."""
     n_samples = num_samples(X)
     if n_samples < _LEAST_ROWS_FOR_A_RANGE:
         return
-    some = slice(None, None, -(-n_samples // _MOST_ROWS_FOR_A_RANGE))
+    share = _far_share(X, X_meta, slice(None, None, -(-n_samples // _MOST_ROWS_FOR_A_RANGE)))
+    if share > _FAR_SHARE and n_samples > _MOST_ROWS_FOR_A_RANGE:
+        share = _far_share(X, X_meta, slice(None))  # some rows may have missed a rare class that lies apart
+    if share > _FAR_SHARE:
+        or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
+        warn(
+            f"{share:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
+            f"X had been transformed and X_meta had not{or_so}. {remedy}",
+        )
+
+
+def _far_share(X, X_meta, some):
+    """Share of the numbers of the meta set that lie far outside the range of those of some training rows."""
     far, n_values = 0, 0
     for column, meta in _number_pairs(X, X_meta, some):
         low, high = np.fmin.reduce(column, axis=0), np.fmax.reduce(column, axis=0)
@@ -91,12 +103,7 @@ def warn_far(X, X_meta, *, stream=False):
         reach = (high - low) / 2
         outside = ((meta < low - reach) | (meta > high + reach)) & varies
         far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
-    if far > _FAR_SHARE * n_values:
-        or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
-        warn(
-            f"{far / n_values:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
-            f"X had been transformed and X_meta had not{or_so}. {THROUGH_THE_SAME_STEPS}",
-        )
+    return far / n_values if n_values else 0.0
 
 
 def _number_pairs(X, X_meta, some):

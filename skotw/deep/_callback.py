@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 
 from skotw._compat import Interval, StrOptions, validate_parameter_constraints
 from skotw._typing import RandomState
-from skotw._validation import warn
+from skotw._validation import check_index, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
 from ._double_balance import warn_of_double_balance
@@ -26,7 +26,15 @@ from ._passes import MetaSet
 from ._refits import Refits, Settings
 from ._reweighter import check_settings
 from ._sample_ids import IndexedIterator, check_indexable
-from ._trusted_set import check_class_mass, draw_trusted, fingerprint, is_draw, meta_dataset, quietly
+from ._trusted_set import (
+    check_class_mass,
+    draw_trusted,
+    fingerprint,
+    is_draw,
+    meta_dataset,
+    quietly,
+    warn_of_other_steps,
+)
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTReweighting"]
@@ -194,12 +202,13 @@ class OTReweighting(Callback):
         ------
         ValueError
             If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
-            there are no labels, or the data set has no length.
+            there are no labels, the data set has no length, or X and y have the same index in another order.
         TypeError
             If the criterion cannot return one loss per sample.
         """
         self.let_go(net)  # of what an error may have left
         self._check_parameters(net)
+        check_index(X=X, y=y)
         if is_dataset(X):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:
@@ -211,8 +220,11 @@ class OTReweighting(Callback):
             frozen = frozen_layers(unwrapped(net.module_), self.freeze, self.feature_layer)
         data = fingerprint(X, y)
         other_data = data is not None and getattr(self, "data_", data) != data
+        epochs = _epochs_of_fit(net)
+        if not net.history:
+            warn_of_other_steps(self.meta, X, stream=epochs is None)
         iterator = _Borrowed(net)
-        self.start_ = _Start(weights, tap, frozen, data, other_data, _epochs_of_fit(net), iterator)
+        self.start_ = _Start(weights, tap, frozen, data, other_data, epochs, iterator)
         net.iterator_train = iterator
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "clean_pass",
     "label_column",
     "learned_by_heart",
+    "worse_than_chance",
 ]
 
 # The network knows its training labels by heart where it predicts trusted ones this much worse, beyond chance.
@@ -268,3 +269,9 @@ def learned_by_heart(training, meta):
         return False
     accuracy = training[0, known] / training[1, known] @ meta[1, known] / n_asked
     return bool(binom.cdf(meta[0, known].sum(), n_asked, max(accuracy - _GAP, 0.0)) < _CHANCE)
+
+
+def worse_than_chance(hits):
+    """Whether fewer labels are predicted than a network would that has never seen a sample."""
+    (n_right, n_asked), n_classes = hits.sum(axis=1), (hits[1] > 0).sum()
+    return bool(binom.cdf(n_right, n_asked, 1.0 / n_classes) < _CHANCE)

@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from skotw.metrics import effective_sample_size
 
 from ._epoch_plan import EpochPlan
 from ._feature_weighter import all_reduce
-from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart
+from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, worse_than_chance
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
 from ._trusted_set import quietly, stored_labels
@@ -116,7 +117,7 @@ class Refits:
     def _check_labels(self, labels):
         """Compare labels that are new with those of the meta set."""
         if self.meta is not None and self._labels.add(labels):
-            check_labels(self.settings.weighter, self._labels.values, self._meta_labels)
+            self._each_once(check_labels, self.settings.weighter, self._labels.values, self._meta_labels)
 
     # ---- epochs and batches
 
@@ -135,7 +136,7 @@ class Refits:
         self._other_data = False
         self._seconds, self._costs, self._meta_accuracy = 0.0, [], math.nan
         if self.plan.catch_up:
-            self._refit(net, self._clean_pass(net, dataset_train))
+            self._refit(net, dataset_train)
         elif self.plan.batchwise and not self.weights.learned:
             self.weights.weight = torch.ones(self.n_train)
         self.n_weighted += self.plan.weighted
@@ -177,8 +178,7 @@ class Refits:
         """Refit where it is time, and report."""
         self._labels.complete = True
         if self.plan.refit:
-            kept = self._pass if self.plan.collect else self._clean_pass(net, dataset_train)
-            self._refit(net, kept)
+            self._refit(net, dataset_train, self._pass if self.plan.collect else None)
         self._report(net.history)
 
     def _on_loss(self, net, batch, loss, reduction):
@@ -231,8 +231,11 @@ class Refits:
 
     # ---- weights
 
-    def _refit(self, net, kept):
-        """Learn weights from a pass over the training split."""
+    def _refit(self, net, dataset_train, kept=None):
+        """Learn weights from the pass that trained, or from a clean one."""
+        cached = kept is not None
+        if not cached:
+            kept = self._clean_pass(net, dataset_train)
         start = time.perf_counter()
         ids, features, labels = kept.of_transport(self.weights.trusted)
         meta = self._embed_meta(net)
@@ -247,7 +250,7 @@ class Refits:
             labels,
             meta,
             distributed=self.distributed,
-            labels_fitted=self._labels_fitted(kept, meta),
+            labels_fitted=self._labels_fitted(net, kept, meta, dataset_train if cached else None),
             sample_weight=shares,
             mini_batch=one_class,
         )
@@ -271,7 +274,7 @@ class Refits:
         if not bool(known.all()):
             rest, trusted, theirs = labels[~known.to(labels.device)], ids[known], None
             features = features[~known.to(features.device)]
-            fitted = self._labels_fitted(None, None)
+            fitted = self._trusted_train
             weight = self._weights_of(features, rest, batch.meta, labels_fitted=fitted, mini_batch=True)
             if len(trusted):
                 theirs = _class_means(weight, rest, labels[known.to(labels.device)])
@@ -288,30 +291,50 @@ class Refits:
             weighter, automatic = clone(weighter).set_params(reg=float(self.weights.reg)), False
         reweighter = OTReweighter(weighter, distributed=distributed)
         meta = () if meta is None else (meta.features, meta.labels)
-        found = reweighter.refit(features, labels, *meta, **kwargs)
+        found = self._each_once(reweighter.refit, features, labels, *meta, **kwargs)
         self.reweighter = reweighter
         if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
             self.weights.reg = torch.tensor(reweighter.weighter_.reg_)
         return found
 
-    def _labels_fitted(self, kept, meta):
+    @property
+    def _trusted_train(self):
+        """Whether the network has trained on the trusted samples, too."""
+        return self.meta is not None and (self.meta.drawn or self.plan.meta_loss)
+
+    def _labels_fitted(self, net, kept, meta, dataset_train):
         """Whether features of these labels say nothing about how far the labels are right.
 
         They do not where the network has learned the labels by heart, and nobody can tell where the trusted samples
-        have trained it, too.
+        have trained it, too. The pass that trained met the network of all of the epoch, whose last steps may have been
+        bad ones: where ``dataset_train`` is given, a first suspicion is looked into by a clean pass.
         """
-        if self.meta is not None and (self.meta.drawn or self.plan.meta_loss):
+        if self._trusted_train:
             return True
-        if self._scores is None or kept is None:
+        if self._scores is None:
             return False
         train, trusted = self._hits(kept), self._scores.hits(meta.outputs, meta.labels).cpu().numpy()
+        if self.distributed:  # all must come to the same view, and their batch norms differ
+            trusted = all_reduce(trusted) / all_reduce(1.0)
         if not learned_by_heart(train, trusted):
             return False
+        if dataset_train is not None and "by heart" not in self._warned:
+            train = self._hits(clean_pass(net, self.tap, dataset_train, self._scores))
+            if not learned_by_heart(train, trusted):
+                return False
+        found = (
+            f"The network predicts {_accuracy(train):.0%} of the training labels and {_accuracy(trusted):.0%} of the "
+            "trusted ones: "
+        )
+        if worse_than_chance(trusted):
+            found += (
+                "they contradict each other. Are classes encoded otherwise in the meta set than in training, or are "
+                "samples and labels of one of them in different orders? If not, "
+            )
         self._warn_once(
             "by heart",
-            f"The network predicts {_accuracy(train):.0%} of the training labels and {_accuracy(trusted):.0%} of the "
-            "trusted ones: it has learned training labels by heart, and its features vouch for wrong ones, too. How "
-            "reliable the labels are is left unknown, and reg='auto' takes no account of it. End stage 1 earlier by "
+            f"{found}it has learned training labels by heart, and its features vouch for wrong ones, too. How reliable "
+            "the labels are is left unknown, and reg='auto' takes no account of it. End stage 1 earlier by "
             "warmup_epochs, or let the network fit less closely.",
         )
         return True
@@ -364,10 +387,19 @@ class Refits:
                 f"them {spread * n:.1f}. Raise the weighter's reg, cap weights by its max_weight, or set smoothing.",
             )
 
-    def _warn_once(self, subject, message):
+    def _each_once(self, solve, *args, **kwargs):
+        """Let through the warnings of the weighter that no earlier refit has given, whatever their numbers."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = solve(*args, **kwargs)
+        for one in caught:
+            self._warn_once(str(one.message).split(":")[0], str(one.message), one.category)
+        return found
+
+    def _warn_once(self, subject, message, category=UserWarning):
         if subject not in self._warned:
             self._warned.add(subject)
-            warn(message)
+            warn(message, category)
 
 
 class _Batch:

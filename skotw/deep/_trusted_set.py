@@ -15,7 +15,8 @@ from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
-from skotw._validation import named
+from skotw._validation import check_index, named
+from skotw._weighter.two_sets import warn_far
 from skotw.meta import balanced_meta_split
 
 from ._feature_tap import logits_of
@@ -35,10 +36,15 @@ __all__ = [
     "meta_dataset",
     "quietly",
     "stored_labels",
+    "warn_of_other_steps",
 ]
 
 _LOOKED_AT = 64  # rows
 _COMPARED = 4  # training samples that show how samples look
+_SAME_STEPS = (
+    "The trusted samples must go through the same steps as X, and no Pipeline transforms meta=: fit its steps before, "
+    "transform both sets, and give the net meta=(steps.transform(X_meta), y_meta)."
+)
 
 _TORCH = {
     name: getattr(torch, name)
@@ -54,7 +60,8 @@ def meta_dataset(meta, net, dataset_train=None):
     TypeError
         If it is neither a data set nor a pair.
     ValueError
-        If it is empty, has no length, no labels, or names for labels, or as :func:`check_trusted`.
+        If it is empty, has no length, no labels, names for labels, or frames in different orders, or as
+        :func:`check_trusted`.
     """
     ours = False
     if isinstance(meta, Dataset):
@@ -63,6 +70,7 @@ def meta_dataset(meta, net, dataset_train=None):
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
         if meta[1] is None and not is_dataset(meta[0]):
             raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
+        check_index(X_meta=meta[0], y_meta=meta[1])
         try:
             dataset = net.get_dataset(*meta)
         except ValueError as error:
@@ -165,6 +173,15 @@ def check_trusted(dataset, dataset_train, net):
             "The trusted samples contain NaN or infinity, and the network makes no numbers of them. Fill what is "
             "missing there, or leave these samples out."
         )
+
+
+def warn_of_other_steps(meta, X, *, stream):
+    """Warn of a pair ``meta=`` that missed the steps through which X went, where both are tables of numbers."""
+    if not isinstance(meta, (tuple, list)) or len(meta) != 2:
+        return
+    tables = [rows for rows in (X, meta[0]) if isinstance(rows, (np.ndarray, torch.Tensor)) and rows.ndim == 2]
+    if len(tables) == 2 and tables[0].shape[1] == tables[1].shape[1]:
+        warn_far(*tables, stream=stream, remedy=_SAME_STEPS)
 
 
 def _spread(dataset, most):

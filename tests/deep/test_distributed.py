@@ -28,11 +28,12 @@ def found(tmp_path_factory):
         port = s.getsockname()[1]
     env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     env |= {"ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, str(Path(__file__).with_name("_worker.py")), str(folder)]
+    command = [sys.executable, "-m", "tests.deep._worker", str(folder)]
     command += ["--train"] if HAS_ACCELERATE else []
     processes = [
         subprocess.Popen(
             command,
+            cwd=Path(__file__).parents[2],  # whose skotw is under test
             env=os.environ | env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

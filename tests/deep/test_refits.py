@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from torch import nn
 
 from skotw import OTSampleWeighter
 from skotw._weighter.auto_reg import UNKNOWN_REG
+from skotw.deep import OTReweighting
 from tests.deep._nets import blobs, make_net
 
 X, y = blobs()
@@ -60,7 +63,8 @@ def test_automatic_regularisation_is_settled_once(tmp_path):
     assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
     net.save_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
     first.initialize().load_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
-    first.partial_fit(X, (y + 1) % 3)  # labels that would have another reliability, were it looked at
+    with pytest.warns(UserWarning, match="contradict the trusted ones"):  # as they do
+        first.partial_fit(X, (y + 1) % 3)  # labels that would have another reliability, were it looked at
     assert first.reweighter_.weighter_.reg_ == pytest.approx(settled)
     first.partial_fit(X, y)  # but other data than last time are new data
     assert first.reweighter_.weighter_.reg_ != pytest.approx(settled)
@@ -104,7 +108,7 @@ MANY = blobs((10, 10, 10), seed=1)
 
 
 def test_labels_learned_by_heart_do_not_steer():
-    with pytest.warns(UserWarning, match="has learned training labels by heart") as seen:
+    with pytest.warns(UserWarning, match="trusted ones: it has learned training labels by heart") as seen:
         net = make_net(Deep, meta=MANY, warmup_epochs=80, max_epochs=82, **LEARNING).fit(X, wrong_labels())
     assert len(seen) == 1
     assert seen[0].filename == __file__
@@ -118,6 +122,31 @@ def test_labels_learned_by_heart_do_not_steer():
         features, trusted = (net.module_.body(torch.as_tensor(rows)).numpy() for rows in (X, MANY[0]))
     asked = OTSampleWeighter().fit(features, wrong_labels(), trusted, MANY[1])
     assert asked.label_reliability_.overall > 0.9
+
+
+def test_labels_that_contradict_are_not_said_to_be_learned_by_heart_alone():
+    trusted = MANY[0], (MANY[1] + 1) % 3
+    with pytest.warns(UserWarning, match=r"trusted ones: they contradict each other\. .*encoded otherwise") as seen:
+        make_net(meta=trusted, warmup_epochs=9, max_epochs=10, **LEARNING).fit(X, y)
+    assert len(seen) == 1
+
+
+class Slip(Callback):
+    """The last step of stage 1 goes astray."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 9:
+            net.module_.head.bias.data += torch.tensor([90.0, 0.0, 0.0])
+
+
+def test_a_network_that_has_forgotten_its_labels_does_not_know_them_by_heart():
+    callback = OTReweighting(MANY, "head", OTSampleWeighter(), warmup_epochs=9)
+    params = {"optimizer": torch.optim.Adam, "lr": 0.01, "train_split": None, "criterion": nn.CrossEntropyLoss}
+    torch.manual_seed(0)
+    net = NeuralNetClassifier(Deep, callbacks=[Slip(), callback], max_epochs=10, batch_size=8, verbose=0, **params)
+    net.fit(X, y)  # in silence
+    assert net.history[8, "label_accuracy"] > net.history[8, "meta_accuracy"] + 0.15
+    assert net.callbacks[1].reweighter_.weighter_.label_reliability_.overall > 0.5
 
 
 def test_labels_not_learned_yet_are_asked():

@@ -27,6 +27,24 @@ def test_collapse_is_reported_once():
     assert len(record) == 1
 
 
+@pytest.mark.parametrize("params", [{}, {"refit_every": "batch"}])
+def test_what_every_refit_finds_is_reported_once(params):
+    two = y < 2
+    with pytest.warns(UserWarning, match="classes without training rows: 2") as seen:
+        make_net(max_epochs=4, **params).fit(X[two], y[two])
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+
+
+def test_contradiction_is_reported_once():
+    """Though its numbers differ from refit to refit."""
+    meta = blobs((20, 20, 20), seed=1)
+    with pytest.warns(UserWarning, match="labels contradict the trusted ones") as seen:
+        make_net(meta=meta, max_epochs=4, lr=1e-4).fit(X, (y + 1) % 3)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+
+
 def test_imbalance_is_no_collapse():
     """The suite turns warnings into errors."""
     rows, labels = blobs((900, 60, 3))

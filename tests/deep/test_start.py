@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
@@ -151,6 +153,34 @@ def test_checks_leave_training_as_it_is():
         net.initialize()
         states.append(state_of(net.partial_fit(X, y)))
     assert torch.equal(*states)
+
+
+# ---------------------------------------------------------------------- a meta set that missed the steps of X
+
+
+@pytest.mark.parametrize("make", [make_net, plain])
+@pytest.mark.parametrize("kind", ["arrays", "tensors"])
+def test_a_pipeline_leaves_the_meta_set_raw(make, kind):
+    raw = [(100 + 30 * rows).astype(np.float32) for rows in (X, META[0])]
+    if kind == "tensors":
+        scale = FunctionTransformer(lambda rows: torch.as_tensor((rows - 100) / 30))
+        net = make_pipeline(scale, make(meta=(torch.as_tensor(raw[1]), META[1])))
+    else:
+        net = make_pipeline(StandardScaler(), make(meta=(raw[1], META[1])))
+    with pytest.warns(UserWarning, match=r"outside the range .*no Pipeline transforms meta=") as seen:
+        net.fit(raw[0], y)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    sound = make_pipeline(StandardScaler(), make(meta=(StandardScaler().fit(raw[0]).transform(raw[1]), META[1])))
+    sound.fit(raw[0], y)  # in silence
+
+
+@pytest.mark.parametrize("make", [make_net, plain])
+def test_a_raw_meta_set_is_told_once_per_training(make):
+    net = make(meta=(100 * META[0], META[1]))
+    with pytest.warns(UserWarning, match="no random part of the rows"):
+        net.partial_fit(X, y)
+    net.partial_fit(X, y)  # in silence
 
 
 # ---------------------------------------------------------------------- training that makes no use of weights

@@ -174,6 +174,17 @@ def test_types_of_frames():
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.parametrize("make", [make_net, plain])
+def test_frames_in_another_order(make):
+    pandas = pytest.importorskip("pandas")
+    rows, labels = pandas.DataFrame(X), pandas.Series(y)
+    trusted, theirs = pandas.DataFrame(META[0]), pandas.Series(META[1])
+    with pytest.raises(ValueError, match="X_meta and y_meta have the same index in another order"):
+        make(meta=(trusted[::-1], theirs)).fit(X, y)
+    with pytest.raises(ValueError, match="X and y have the same index in another order"):
+        make(meta=META).fit(rows[::-1], labels)
+
+
 @pytest.mark.parametrize("meta", [(META[0], META[1][:5]), (META[0].tolist(), META[1])])
 def test_lengths_that_differ(meta):
     with pytest.raises(ValueError, match="inconsistent lengths") as raised:

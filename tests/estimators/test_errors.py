@@ -100,6 +100,7 @@ def test_arguments_of_the_inner_fit_are_no_misspelt_meta_set():
     [
         ({"y_meta": None}, "X_meta was given without y_meta"),
         ({"X_meta": None}, "y_meta was given without X_meta"),
+        ({"X_meta": (X_META, Y_META)}, "X_meta is a pair of rows and labels"),
         ({"y_meta": np.zeros(6, int)}, "classes that the meta set lacks: 1"),
         ({"y_meta": Y_META[:4]}, "y_meta has 4 labels for the 6 rows of X_meta"),
     ],
@@ -112,6 +113,12 @@ def test_meta_sets_that_do_not_fit(fit, match):
 def test_missing_labels(kind):
     with pytest.raises(ValueError, match=r"requires y to be passed.*use OTSampleWeighter"):
         kind().fit(X, None, X_meta=X_META, y_meta=Y_META)
+
+
+@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor])
+def test_a_class_for_an_estimator(kind):
+    with pytest.raises(TypeError, match="instance of scikit-learn estimator instead of a class"):
+        kind(Ridge).fit(X, Y, X_meta=X_META, y_meta=Y_META)
 
 
 def test_continuous_labels():

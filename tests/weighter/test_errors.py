@@ -38,6 +38,8 @@ def _with(array, index, value):
     ("sets", "match"),
     [
         ((X, Y, X_META), "X_meta was given without y_meta: pass the labels"),
+        ((X, Y, (X_META, Y_META)), "X_meta is a pair of rows and labels. Pass them apart"),
+        ((X, Y, [X_META, Y_META], Y_META), "X_meta is a pair of rows and labels. Pass them apart"),
         ((X, Y, None, Y_META), "y_meta was given without X_meta: pass the trusted rows"),
         ((X, None, X_META, Y_META), "y is None, but the meta set has labels.*Pass y, or fit without"),
         ((X,), "requires y to be passed.*Pass y, or X_meta"),

@@ -87,6 +87,17 @@ def test_meta_rows_from_the_same_place_are_not_suspected(seed, n):
         warn_far(holes, holes[:4])
 
 
+def test_a_rare_class_that_lies_apart_belongs_to_the_range():
+    """Though few rows would do for that of the others."""
+    apart, rows = rng.normal(size=(14, 3)) + 30, rng.normal(size=(9_000, 3))
+    rows[1::2000] = apart[:5]
+    with silence():
+        warn_far(rows, apart[5:])
+        warn_far(pd.DataFrame(rows), pd.DataFrame(apart[5:]))
+    with pytest.warns(UserWarning, match="100% of the meta set's numbers lie far"):
+        warn_far(rows, 100 * apart[5:])
+
+
 def test_other_containers_are_not_looked_into():
     with silence():
         warn_far(sparse.csr_array(X), sparse.csr_array(100 * X_META))
