@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
@@ -21,6 +21,7 @@ from sklearn.utils.validation import has_fit_parameter
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context
 from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given
 
 from .balanced_twice import warn_balanced_twice
 from .both_sets import check_handed_on, join_labels, join_rows, unwrap
@@ -64,15 +65,11 @@ def learns_weights(method: Method) -> Method:
     return fit
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Sets:
     """Both sets as they came, and what is to be trained on; with ``include_meta`` the meta rows come last."""
 
-    X: object
-    y: object
-    sample_weight: object
-    X_meta: object
-    y_meta: object
+    given: Given
     X_train: object
     y_train: object
 
@@ -127,31 +124,32 @@ class WeighsFirst(BaseEstimator):
             )
         return weighter
 
-    def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
+    def _fit_weighter(self, given):
         """Fit ``weighter_`` to both sets."""
-        wrapped, X_meta, y_meta = isinstance(X_meta, tuple), unwrap(X_meta), unwrap(y_meta)
+        wrapped = isinstance(given.X_meta, tuple)
+        given = replace(given, X_meta=unwrap(given.X_meta), y_meta=unwrap(given.y_meta))
+        X, y, X_meta, y_meta = given.X, given.y, given.X_meta, given.y_meta
         if X_meta is not None and y_meta is not None:
             _refuse_other_columns(y, y_meta)
-            check_handed_on(X, y, X_meta, y_meta, wrapped=wrapped)
+            check_handed_on(given, wrapped=wrapped)
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            self.weighter_ = self._new_weighter().fit(X, y, X_meta, y_meta, sample_weight=sample_weight)
-        sets = Sets(X, y, sample_weight, X_meta, y_meta, X, y)
+            self.weighter_ = self._new_weighter().fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight)
         if X_meta is not None:
             _warn_lost(self.weighter_, self.include_meta)
             _warn_drawn_features(X, X_meta)
             if self.include_meta:
-                sets.X_train, sets.y_train = join_rows(X, X_meta), join_labels(y, y_meta)
-        return sets
+                return Sets(given, join_rows(X, X_meta), join_labels(y, y_meta))
+        return Sets(given, X, y)
 
     def _set_weights(self, sets, transported):
         """Set the weights of both sets from what the transport says; return those of the rows to train on."""
         self.sample_weight_ = np.asarray(transported, dtype=np.float64)
         self.sample_weight_meta_ = np.empty(0)
-        if sets.X_meta is not None and self.include_meta:
+        if sets.given.X_meta is not None and self.include_meta:
             self.sample_weight_, self.sample_weight_meta_ = joint_weights(
-                self.weighter_, transported, sets.y, sets.sample_weight, self.meta_weight
+                self.weighter_, transported, sets.given, self.meta_weight
             )
         return np.concatenate([self.sample_weight_, self.sample_weight_meta_])
 
@@ -190,9 +188,9 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
     def _hands_on(self, name):
         return any(has_fit_parameter(part, name) for part in nested_parts(self._get_estimator()).values())
 
-    def _fit_all(self, X, y, sample_weight, X_meta, y_meta, fit_params):
+    def _fit_all(self, given, fit_params):
         """Learn the weights and fit ``estimator_`` with them."""
-        check_arguments(self, y, sample_weight)
+        check_arguments(self, given)
         estimator = self._get_estimator()
         if not hasattr(estimator, "predict"):
             raise ValueError(
@@ -208,7 +206,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         def fit(X, y, weight, params):
             return fit_weighted(estimator, X, y, weight, route, params, random_state)
 
-        sets = self._fit_weighter(X, y, sample_weight, X_meta, y_meta)
+        sets = self._fit_weighter(given)
         weight = self._weigh(sets, fit, fit_params, random_state)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)
@@ -273,14 +271,14 @@ def inner_has(name):
     return check
 
 
-def check_arguments(estimator, y, sample_weight):
+def check_arguments(estimator, given):
     """Refuse a missing y, and rows in the place of weights."""
-    if y is None:
+    if given.y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None. For weights from the "
             "features alone use OTSampleWeighter."
         )
-    if sample_weight is not None and _look_like_rows(sample_weight):
+    if given.sample_weight is not None and _look_like_rows(given.sample_weight):
         raise ValueError(
             "sample_weight has two dimensions, or holds no numbers. If these are the trusted rows: "
             + _BY_KEYWORD.format("fit")

@@ -30,13 +30,13 @@ def check_classes(y):
     return labels if np.asarray(to_numpy(y)).dtype != labels.dtype else y
 
 
-def check_handed_on(X, y, X_meta, y_meta, *, wrapped):
+def check_handed_on(given, *, wrapped):
     """Look for what searches and meta-estimators do to a meta set, or to y beside it, when they hand both on.
 
     Parameters
     ----------
-    X, X_meta : rows, as they came
-    y, y_meta : labels
+    given : Given
+        Both sets as they came.
     wrapped : bool
         Whether ``X_meta`` came in a 1-tuple.
 
@@ -45,10 +45,11 @@ def check_handed_on(X, y, X_meta, y_meta, *, wrapped):
     ValueError
         If y holds codes of the labels.
     """
-    _refuse_recoded(y, y_meta)
-    if not wrapped and num_samples(X) == num_samples(X_meta):
+    _refuse_recoded(given.y, given.y_meta)
+    n_samples = num_samples(given.X)
+    if not wrapped and n_samples == num_samples(given.X_meta):
         warn(
-            f"The meta set has as many rows as X ({num_samples(X)}). Searches and cross-validation slice what is as "
+            f"The meta set has as many rows as X ({n_samples}). Searches and cross-validation slice what is as "
             "long as X, so it may have been cut like a sample weight. Pass 1-tuples, X_meta=(X_meta,) and "
             "y_meta=(y_meta,), which are never cut.",
         )

@@ -13,6 +13,7 @@ from skotw._compat import Interval, available_if, num_samples, slice_params
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import check_index
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given
 
 from .base import BaseOTWeighted, inner_has, learns_weights
 from .both_sets import check_classes
@@ -196,7 +197,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         check_index(X=X, y=y)
         if y is not None:
             y = check_classes(y)
-        self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+        self._fit_all(Given(X, y, X_meta, y_meta, sample_weight), fit_params)
         if not hasattr(self.estimator_, "classes_"):
             raise ValueError(
                 f"{type(self.estimator_).__name__} knows no classes after fit, so it is no classifier. For a "
@@ -274,7 +275,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
 
     def _weigh(self, sets, fit, fit_params, random_state):
         if self.n_refits:
-            check_refit(self.weighter_, self._get_estimator(), sets.X_meta, sets.y)
+            check_refit(self.weighter_, self._get_estimator(), sets.given.X_meta, sets.given.y)
         weight = super()._weigh(sets, fit, fit_params, random_state)
         for _ in range(self.n_refits):
             transported = self._refit(sets, weight, fit, fit_params, random_state)
@@ -288,17 +289,15 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         def fit_rows(rows):
             return fit(*take_rows(rows, X, y), weight[rows], slice_params(X, fit_params, rows))
 
-        n_samples = num_samples(sets.X)
+        n_samples = num_samples(sets.given.X)
         is_meta = np.arange(len(y)) >= n_samples
         strata = 2 * np.unique(y, return_inverse=True)[1] + is_meta
         folds = deal_folds(strata, random_state)
-        unseen = None if self.include_meta else sets.X_meta
+        unseen = None if self.include_meta else sets.given.X_meta
         proba, proba_meta = class_probabilities(fit_rows, X, y, folds, unseen)
         if self.include_meta:
             proba, proba_meta = proba[:n_samples], proba[n_samples:]
-        return refit_weights(
-            self.weighter_, sets.X, sets.y, sets.X_meta, sets.y_meta, sets.sample_weight, proba, proba_meta
-        )
+        return refit_weights(self.weighter_, sets.given, proba, proba_meta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

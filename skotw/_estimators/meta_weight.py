@@ -6,7 +6,7 @@ from skotw._compat import num_samples
 from skotw._validation import check_weights
 
 
-def joint_weights(weighter, weights, y, sample_weight, meta_weight):
+def joint_weights(weighter, weights, given, meta_weight):
     r"""Weights of both sets for one fit.
 
     With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight``, :math:`m_c` its meta rows and v the trusted
@@ -22,8 +22,8 @@ def joint_weights(weighter, weights, y, sample_weight, meta_weight):
         Fitted to both sets, every meta row with weight 1.
     weights : ndarray of shape (n_samples,)
         What the transport says, its own or a refit's.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-    sample_weight : array-like of shape (n_samples,) or None
+    given : Given
+        Labels and sample weights of the training rows.
     meta_weight : {"auto", "balanced"} or float
 
     Returns
@@ -33,7 +33,8 @@ def joint_weights(weighter, weights, y, sample_weight, meta_weight):
     """
     target, mass = weighter._model.target, weighter._model.group_mass
     q = mass / mass.sum()
-    a = np.ones(num_samples(y)) if sample_weight is None else check_weights(sample_weight, "sample_weight")
+    y, a = given.y, given.sample_weight
+    a = np.ones(num_samples(y)) if a is None else check_weights(a, "sample_weight")
     kept = np.flatnonzero(a > 0)
     codes = np.zeros(len(a), dtype=np.intp)
     codes[kept], _ = target.encode(np.asarray(y)[kept], len(kept), "y")

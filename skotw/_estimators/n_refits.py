@@ -83,7 +83,7 @@ def class_probabilities(fit, X, y, folds, unseen=None):
     return proba, np.mean(of_unseen, axis=0) if of_unseen else None
 
 
-def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_meta):
+def refit_weights(weighter, given, proba, proba_meta):
     r"""Weights under the cost :math:`\tfrac12 d(z, z') / s + \tfrac12 h(\pi, \pi') / s_h`.
 
     d is the weighter's own feature cost, :math:`h(\pi, \pi') = 1 - \langle \sqrt\pi, \sqrt{\pi'} \rangle` the squared
@@ -94,15 +94,17 @@ def refit_weights(weighter, X, y, X_meta, y_meta, sample_weight, proba, proba_me
     ----------
     weighter : OTSampleWeighter
         Fitted to the features; its regularisation is kept.
+    given : Given
+        Both sets as they came.
     proba, proba_meta : ndarray of shape (n, n_classes)
     """
     settings = {"embedding": None, "reg": weighter.reg_}
-    labels = {"y": y, "y_meta": y_meta, "sample_weight": sample_weight}
+    labels = {"y": given.y, "y_meta": given.y_meta, "sample_weight": given.sample_weight}
     roots = [np.sqrt(proba), np.sqrt(proba_meta)]
     hellinger = clone(weighter).set_params(metric="cosine", cost_scale=None, **settings)
     hellinger_scale = _fitted_again(hellinger, X=roots[0], X_meta=roots[1], **labels).cost_scale_
     both = []
-    for rows, root, name in ((X, roots[0], "X"), (X_meta, roots[1], "X_meta")):
+    for rows, root, name in ((given.X, roots[0], "X"), (given.X_meta, roots[1], "X_meta")):
         Z = weighter._intake.embed(weighter._intake.check(rows, name), name)
         if weighter.metric == "cosine":
             Z = _cosine_as_squares(Z, name == "X_meta")

@@ -13,6 +13,7 @@ from skotw._compat import num_samples
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import check_index, check_weights, one_column, to_numpy, warn
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given
 
 from .base import BaseOTWeighted, Sets, learns_weights
 
@@ -156,7 +157,9 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
             trusted rows look as if they had been sliced, or their targets as if they had missed a transformation, as
             under :class:`~sklearn.compose.TransformedTargetRegressor`.
         """
-        return self._fit_all(X, y, sample_weight, X_meta, y_meta, fit_params)
+        check_index(X=X, y=y)
+        y = y if y is None else one_column(y)
+        return self._fit_all(Given(X, y, X_meta, y_meta, sample_weight), fit_params)
 
     def predict(self, X: MatrixLike) -> Array:
         """Predict with the fitted inner regressor.
@@ -178,28 +181,24 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         weighter = super()._new_weighter()
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
-    def _fit_weighter(self, X, y, sample_weight, X_meta, y_meta):
-        check_index(X=X, y=y)
-        y = y if y is None else one_column(y)
-        if y is None or X_meta is not None or y_meta is not None:
-            sets = super()._fit_weighter(X, y, sample_weight, X_meta, y_meta)
-            _warn_other_targets(y, sets.y_meta)
+    def _fit_weighter(self, given):
+        if given.y is None or given.X_meta is not None or given.y_meta is not None:
+            sets = super()._fit_weighter(given)
+            _warn_other_targets(sets.given.y, sets.given.y_meta)
             return sets
         warn(
             "Without trusted rows a continuous target says nothing of weights: every row keeps its sample_weight. Pass "
             "X_meta and y_meta.",
         )
         self.weighter_ = None
-        return Sets(X, y, sample_weight, None, None, X, y)
+        return Sets(given, given.X, given.y)
 
     def _weigh(self, sets, fit, fit_params, random_state):
         if self.weighter_ is not None:
             return super()._weigh(sets, fit, fit_params, random_state)
-        n_samples = num_samples(sets.X)
-        given = sets.sample_weight
-        return self._set_weights(
-            sets, np.ones(n_samples) if given is None else check_weights(given, "sample_weight", n_samples)
-        )
+        n_samples, weight = num_samples(sets.given.X), sets.given.sample_weight
+        weight = np.ones(n_samples) if weight is None else check_weights(weight, "sample_weight", n_samples)
+        return self._set_weights(sets, weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

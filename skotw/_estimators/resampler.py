@@ -1,9 +1,11 @@
 """OTResampler: draw rows by their weight, for whatever takes no weights."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 from skotw._typing import ArrayLike, MatrixLike, RandomState
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given
 
 from .base import WeighsFirst, check_arguments, learns_weights
 from .weight_routing import draw_rows, take_rows
@@ -125,7 +127,7 @@ class OTResampler(WeighsFirst):
         UserWarning
             As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced.
         """
-        self._fit_sets(X, y, X_meta, y_meta)
+        self._fit_sets(Given(X, y, X_meta, y_meta))
         return self
 
     @learns_weights
@@ -159,19 +161,19 @@ class OTResampler(WeighsFirst):
         TypeError
             If the trusted rows are passed by position or by another name.
         """
-        sets, weight = self._fit_sets(X, y, X_meta, y_meta)
+        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta))
         self.sample_indices_ = draw_rows(weight, self.random_state)
         return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
 
-    def _fit_sets(self, X, y, X_meta, y_meta):
-        check_arguments(self, y, None)
+    def _fit_sets(self, given):
+        check_arguments(self, given)
         if self.meta is not None:
-            if X_meta is not None or y_meta is not None:
+            if given.X_meta is not None or given.y_meta is not None:
                 raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
             if len(self.meta) != 2:
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
-            X_meta, y_meta = self.meta
-        sets = self._fit_weighter(X, y, None, X_meta, y_meta)
+            given = replace(given, X_meta=self.meta[0], y_meta=self.meta[1])
+        sets = self._fit_weighter(given)
         self.__dict__.pop("sample_indices_", None)
         self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)

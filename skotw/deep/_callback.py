@@ -7,7 +7,6 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-import torch
 from skorch.callbacks import Callback
 from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Subset
@@ -293,7 +292,7 @@ class OTReweighting(Callback):
         FloatingPointError
             Naming the epoch and the batch. The weights stay those of the last refit.
         """
-        self.start_.weights.step = None
+        self.start_.weights.release()
         if training:
             self.refits_.end_batch(net, y_pred)
 
@@ -343,7 +342,7 @@ class OTReweighting(Callback):
         """
         weights = SampleWeights.of(net.criterion_)
         if weights is not None:
-            weights.step = weights.check = None
+            weights.release()
         thaw(net.module_)
         if isinstance(net.iterator_train, _Borrowed):
             net.iterator_train.give_back()
@@ -370,7 +369,7 @@ class OTReweighting(Callback):
             weights.forget()
         drawn = self.meta if is_draw(self.meta) else None
         if getattr(self, "drawn_", drawn) != drawn or drawn is None:  # another meta set than that of the weights
-            weights.trusted = weights.trusted[:0]
+            weights.trust(())
         self.data_, self.drawn_ = start.data, drawn
         try:
             check_class_mass(self.weighter, net)
@@ -414,7 +413,7 @@ class OTReweighting(Callback):
             seed = self.random_state
             if seed is None and distributed:  # the same in every process
                 seed = int(all_reduce(np.random.default_rng().integers(2**31)) % 2**31)
-            weights.trusted = torch.as_tensor(draw_trusted(dataset_train, self.meta, seed))
+            weights.trust(draw_trusted(dataset_train, self.meta, seed))
         return MetaSet(Subset(dataset_train, weights.trusted.tolist()), tap, drawn=True)
 
     def _publish(self):

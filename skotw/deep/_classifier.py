@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -602,13 +602,17 @@ def _same_training_on_error(net):
     n_epochs, weights = len(net.history), SampleWeights.of(net.criterion_)
     callback = dict(net.callbacks_).get(_CALLBACK)
     written = [vars(part) for part in (net, callback) if part is not None]
-    written += [] if weights is None else [weights._buffers]
     before = [dict(state) for state in written]
-    try:
-        yield
-    except BaseException:
+
+    def has_not_stepped():
         epochs = net.history.to_list()[n_epochs:]
-        if not any("train_loss" in batch for epoch in epochs for batch in epoch["batches"]):
+        return not any("train_loss" in batch for epoch in epochs for batch in epoch["batches"])
+
+    try:
+        with nullcontext() if weights is None else weights.unchanged_on_error(has_not_stepped):
+            yield
+    except BaseException:
+        if has_not_stepped():
             _put_back(written, before)
             if isinstance(net.history, list):  # that of several processes only grows
                 del net.history[n_epochs:]

@@ -138,7 +138,7 @@ class Refits:
         if self.plan.catch_up:
             self._refit(net, dataset_train)
         elif self.plan.batchwise and not self.weights.learned:
-            self.weights.weight = torch.ones(self.n_train)
+            self.weights.start_even(self.n_train)
         self.n_weighted += self.plan.weighted
         self._pass = TrainingPass(self._scores)
 
@@ -153,11 +153,12 @@ class Refits:
             meta = self._embed_meta(net)
             self._seconds += time.perf_counter() - start
         self._batch = _Batch(ids, labels, meta)
-        self.weights.per_sample = self.plan.weighted
-        if self.plan.weighted or self.plan.collect or self.plan.meta_loss or not self._looked:
-            self.weights.step = functools.partial(self._on_loss, net, self._batch)
-        if not self._looked:
-            self.weights.check = len(ids)
+        wanted = self.plan.weighted or self.plan.collect or self.plan.meta_loss or not self._looked
+        self.weights.expect(
+            functools.partial(self._on_loss, net, self._batch) if wanted else None,
+            per_sample=self.plan.weighted,
+            check=None if self._looked else len(ids),
+        )
 
     def end_batch(self, net, y_pred):
         """Stop where the loss or the features are not finite.
@@ -294,7 +295,7 @@ class Refits:
         found = self._each_once(reweighter.refit, features, labels, *meta, **kwargs)
         self.reweighter = reweighter
         if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
-            self.weights.reg = torch.tensor(reweighter.weighter_.reg_)
+            self.weights.settle(reweighter.weighter_.reg_)
         return found
 
     @property
@@ -347,18 +348,12 @@ class Refits:
 
     def _update(self, ids, weight, trusted, theirs):
         """New weights of samples and of trusted ones among them, mean 1, smoothed where there were others."""
-        new, device = weight.float(), weight.device
+        new = weight.float()
         if theirs is not None:
             ids = torch.cat([ids, trusted[theirs.isfinite()]])
             new = torch.cat([new, theirs[theirs.isfinite()].to(new)])
             new = new / new.mean()
-        ids = ids.to(device)
-        if self.weights.learned:
-            weight, smoothing = self.weights.weight.to(device), self.settings.smoothing
-            new = smoothing * weight[ids] + (1.0 - smoothing) * new
-        else:
-            weight = torch.ones(self.n_train, device=device)
-        self.weights.weight = weight.index_copy(0, ids, new)
+        self.weights.update(ids, new, self.n_train, self.settings.smoothing)
 
     # ---- reports
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -92,6 +93,48 @@ class SampleWeights(nn.Module):
         """Be as new."""
         self.weight, self.trusted = self.weight[:0], self.trusted[:0]
         self.reg = torch.full_like(self.reg, math.nan)
+
+    def start_even(self, n_samples):
+        """Give all samples the same weight."""
+        self.weight = torch.ones(n_samples)
+
+    def update(self, ids, new, n_samples, smoothing):
+        """Take over new weights of some samples, smoothed where there were others; the rest stays, at first 1."""
+        ids = ids.to(new.device)
+        if self.learned:
+            weight = self.weight.to(new.device)
+            new = smoothing * weight[ids] + (1.0 - smoothing) * new
+        else:
+            weight = torch.ones(n_samples, device=new.device)
+        self.weight = weight.index_copy(0, ids, new)
+
+    def settle(self, reg):
+        """Keep what ``reg="auto"`` came to."""
+        self.reg = torch.tensor(reg)
+
+    def trust(self, ids):
+        """Keep which training samples are the meta set; none of them with no ids."""
+        self.trusted = torch.as_tensor(ids, dtype=torch.int64)
+
+    def expect(self, step, *, per_sample, check):
+        """Hand what the criterion returns next to ``step``, unless None; ``check`` the criterion with it before."""
+        self.step, self.per_sample, self.check = step, per_sample, check
+
+    def release(self):
+        """Leave the criterion to itself."""
+        self.step = self.check = None
+
+    @contextmanager
+    def unchanged_on_error(self, undo):
+        """After an exception within, what is kept is as before, if ``undo()`` says so."""
+        before = dict(self._buffers)
+        try:
+            yield
+        except BaseException:
+            if undo():
+                self._buffers.clear()
+                self._buffers.update(before)
+            raise
 
     def remember(self, classes):
         """Keep labels of classes, for whoever loads a checkpoint; those that JSON cannot say are left out."""

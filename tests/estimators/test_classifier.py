@@ -23,6 +23,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._estimators.n_refits import _cosine_as_squares, class_probabilities, deal_folds, refit_weights
+from skotw._weighter.input import Given
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -372,7 +373,7 @@ def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, r
     weighter = OTSampleWeighter(metric=metric, reg=reg, embedding=None).fit(convert(X), y, convert(X_meta), y_meta)
     model = GaussianNB().fit(X, y)
     proba, proba_meta = model.predict_proba(X), model.predict_proba(X_meta)
-    found = refit_weights(weighter, convert(X), y, convert(X_meta), y_meta, None, proba, proba_meta)
+    found = refit_weights(weighter, Given(convert(X), y, convert(X_meta), y_meta), proba, proba_meta)
 
     if metric == "cosine":
         features = 1 - normalize(X) @ normalize(X_meta).T
