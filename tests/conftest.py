@@ -5,6 +5,9 @@ import os
 # Before scipy is imported anywhere: the tests of tensors under array API dispatch need it.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+# Some versions of polars warn when joblib starts its processes, which do not touch polars.
+os.environ.setdefault("POLARS_ALLOW_FORKING_THREAD", "1")
+
 from hypothesis import settings
 
 # Helpers of the tests, and scripts that need tools of their own.

@@ -326,10 +326,12 @@ def test_sorted_chunks_are_told_once_with_the_remedy(sets, kind):
 
 def test_chunks_sorted_by_class_are_told(sets):
     X, y, X_meta, y_meta = sets
-    X, X_meta = X + 3.0 * y[:, None], X_meta + 3.0 * y_meta[:, None]
-    later = pytest.warns(UserWarning, match="Later chunks lie elsewhere than the first one")
-    with pytest.warns(UserWarning, match="as if the first chunk were no random part of the rows"), later:
-        stream(OTSampleWeighter(), np.array_split(np.argsort(y), 6), X, y, X_meta, y_meta)
+    X, X_meta = X + 10.0 * y[:, None], X_meta + 10.0 * y_meta[:, None]
+    with pytest.warns(UserWarning) as caught:
+        stream(OTSampleWeighter(), np.array_split(np.argsort(y, kind="stable"), 6), X, y, X_meta, y_meta)
+    first, later = (str(warning.message) for warning in caught)
+    assert "as if the first chunk were no random part of the rows" in first
+    assert "Later chunks lie elsewhere than the first one" in later
 
 
 @pytest.mark.parametrize("draw", ["normal", "lognormal", "cauchy", "rare", "constant"])
