@@ -515,9 +515,11 @@ def effective_sizes(start, weights):
     basis, ordered = start.basis, start.ordered
     weights = to_numpy(weights).astype(np.float64)
     weights = weights if ordered.order is None else weights[ordered.order]
-    _, _, log_ratio = basis.marginals(start.group_weight, basis.columns)
-    prior = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
-    return tuple(float(w.sum() ** 2 / (w @ (w / ordered.weight))) for w in (weights, prior))
+    # no dot product of rows, whose threads would go on spinning
+    size = weights.sum() ** 2 / np.sum(weights * (weights / ordered.weight))
+    ratio = np.exp(basis.marginals(start.group_weight, basis.columns)[2])
+    prior_size = (ratio @ start.group_weight) ** 2 / (ratio**2 @ start.group_weight)
+    return float(size), float(prior_size)
 
 
 def _finite(potentials, basis):

@@ -327,7 +327,7 @@ def test_sorted_chunks_are_told_once_with_the_remedy(sets, kind):
 def test_chunks_sorted_by_class_are_told(sets):
     X, y, X_meta, y_meta = sets
     X, X_meta = X + 10.0 * y[:, None], X_meta + 10.0 * y_meta[:, None]
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="the first") as caught:
         stream(OTSampleWeighter(), np.array_split(np.argsort(y, kind="stable"), 6), X, y, X_meta, y_meta)
     first, later = (str(warning.message) for warning in caught)
     assert "as if the first chunk were no random part of the rows" in first
