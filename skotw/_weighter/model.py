@@ -674,5 +674,6 @@ def _warn_absent(target, group_weight):
 
 
 def _print_progress(step, objective, change):
+    # printed, since verbose asks for it
     if step < 10 or step % 10 == 0:
         print(f"[gradient] step {step}: objective {objective:.6g}, largest change of log w {change:.1e}")  # noqa: T201

@@ -224,6 +224,7 @@ def _try(net, dataset):
 @contextmanager
 def quietly():
     """Leave the random numbers of the process as they are, whatever samples and samplers draw."""
+    # the global generators, since those are what transforms of samples draw from
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         with torch.random.fork_rng(devices=[]):

@@ -19,6 +19,7 @@ from torch.utils.data import (
 from skotw.deep import OTReweighting
 from tests.deep._nets import META, Net, blobs, make_net
 
+# One epoch shows what is warned of; the samplers here draw from NumPy's global generator, as users' do.
 pytestmark = pytest.mark.filterwarnings("ignore:Training ends after")
 X, y = blobs()
 COUNTS = np.bincount(y)
