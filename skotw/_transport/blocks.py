@@ -5,8 +5,9 @@ Rows are sorted by group (by class, say). What is added up for each group takes 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -88,6 +89,11 @@ class Partition:
     @property
     def n_groups(self) -> int:
         return len(self.edges) - 1
+
+    @property
+    def span(self) -> int:
+        """Rows from the first of the first block to the last of the last."""
+        return self.blocks[-1].stop - self.blocks[0].start if self.blocks else 0
 
     @property
     def codes(self) -> NDArray[np.intp]:
@@ -202,11 +208,24 @@ def for_blocks(
             queue.work()
             return
         # this thread works as well: waiting for others, it would be woken for each block
-        with ThreadPoolExecutor(n_threads - 1) as pool:
-            others = [pool.submit(queue.work) for _ in range(n_threads - 1)]
+        others = [_helpers().submit(queue.work) for _ in range(n_threads - 1)]
+        try:
             queue.work()
-        for other in others:
+        finally:
+            started = [other for other in others if not other.cancel()]
+            wait(started)
+        for other in started:
             other.result()
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that have helped and stay for the next blocks, since starting them takes half a millisecond."""
+    return ThreadPoolExecutor(max_workers=256, thread_name_prefix="skotw")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads stay with the parent
 
 
 class _Queue(Generic[T]):

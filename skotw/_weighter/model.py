@@ -21,6 +21,7 @@ from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
+from skotw._transport.rows import GatheredRows
 from skotw._validation import check_weights, named, warn
 from skotw.meta._prototypes import group_prototypes
 from skotw.meta._sampling import choose_evenly
@@ -101,15 +102,17 @@ class Basis:
         return compute_of(self.settings.n_jobs)
 
     def sort(self, rows):
-        """Rows group by group, as the metric takes them."""
+        """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         if np.any(rows.codes[1:] < rows.codes[:-1]):
-            order = np.argsort(rows.codes, kind="stable")
-            Z, weight = take(Z, order), weight[order]
+            # of few bits, which are sorted by counting
+            order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
+            Z = GatheredRows(Z, order) if isinstance(Z, np.ndarray) else take(Z, order)
+            weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-        reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
+        reference = rows.Z.data[:0] if sparse.issparse(rows.Z) else rows.Z[:0, :]
         return SortedRows(self.metric.rows(Z, self.compute, index), values, weight, counts, order, index, reference)
 
     def marginals(self, group_weight, columns):
