@@ -26,9 +26,10 @@ from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
-TILE_COLUMNS = 128  # wider tiles gain next to nothing
+TILE_COLUMNS, DEAR_TILE_COLUMNS = 128, 512  # wider tiles gain next to nothing
 LEAST_COLUMNS = 80  # narrower ones read the rows too often
-TILE_BYTES = 80 * 2**20  # unless an entry is dear: fresh memory takes time, too
+ROUND_COLUMNS = 16  # of which products take several at a time
+TILE_BYTES = 100 * 2**20  # unless an entry is dear: fresh memory takes time, too
 CHEAP, DEAR = 32, 128  # work of an entry: up to the one it is evaluated twice, above the other it is dear
 
 
@@ -178,12 +179,14 @@ def tile_width(cost: Cost, n_columns: int, compute: Compute, n_rows: int | None 
         return 0
     n_rows = cost.shape[0] if n_rows is None else n_rows
     bytes_per_column = max(1, n_rows * dtype_of(cost.reference).itemsize)
-    memory = compute.cache_bytes if cost.work > DEAR else min(compute.cache_bytes, TILE_BYTES)
-    width = min(n_columns, TILE_COLUMNS, memory // bytes_per_column)
-    if width < min(n_columns, LEAST_COLUMNS):
+    dear = cost.work > DEAR
+    memory = compute.cache_bytes if dear else min(compute.cache_bytes, TILE_BYTES)
+    widest = min(n_columns, DEAR_TILE_COLUMNS if dear else TILE_COLUMNS, memory // bytes_per_column)
+    if widest < min(n_columns, LEAST_COLUMNS):
         return 0
-    n_tiles = -(-n_columns // width)
-    return -(-n_columns // n_tiles)
+    n_tiles = -(-n_columns // widest)
+    width = -(-n_columns // n_tiles)
+    return min(widest, -(-width // ROUND_COLUMNS) * ROUND_COLUMNS)
 
 
 def _tiles(

@@ -27,6 +27,7 @@ _MOST_ROWS_FOR_A_RANGE = 2000
 _CHANCE = 1e-3
 _ALIKE_UNSEEN = 0.1
 _ROWS_PER_BLOCK = 512
+_BITS_OF_A_LOOK = 16
 
 
 def refuse_other_kinds(X, X_meta):
@@ -208,8 +209,28 @@ def _hash_column(column):
 
 def _is_among(values, known):
     """Whether each value is among some in ascending order, NaN last."""
-    place = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return (known[place] == values) | ((values != values) & (known[-1] != known[-1]))
+    # a search takes long, and one look tells for most that they are not
+    if values.dtype != known.dtype:
+        values, known = values.astype(np.float64), known.astype(np.float64)  # as they are compared
+    seen = np.zeros(1 << _BITS_OF_A_LOOK, dtype=bool)
+    seen[_few_bits(known)] = True
+    out = seen[_few_bits(values)] | (values != values)
+    some = np.flatnonzero(out)
+    place = np.searchsorted(known, values[some]).clip(max=len(known) - 1)
+    out[some] = (known[place] == values[some]) | ((values[some] != values[some]) & (known[-1] != known[-1]))
+    return out
+
+
+def _few_bits(values):
+    """A hash of some bits; equal values have the same one, NaN apart."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.int64)
+    elif values.dtype.itemsize not in (4, 8):
+        values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        bits = (values + values.dtype.type(0)).view(f"u{values.dtype.itemsize}")  # -0.0 is 0.0
+    width = 8 * bits.dtype.itemsize
+    return bits * bits.dtype.type(0x9E3779B97F4A7C15 >> (64 - width) | 1) >> bits.dtype.type(width - _BITS_OF_A_LOOK)
 
 
 def _mixed(values):
