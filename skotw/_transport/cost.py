@@ -19,7 +19,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, take, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
-from skotw._transport.rows import GatheredRows, SquaredRows, fetch, reference_of
+from skotw._transport.rows import LazyRows, SquaredRows, fetch, reference_of
 
 LOG2E = math.log2(math.e)
 
@@ -210,7 +210,7 @@ def unit_rows(X: Any, compute: Compute) -> Any:
 
     Parameters
     ----------
-    X : array, GatheredRows or CSR matrix of shape (N, d)
+    X : array, LazyRows or CSR matrix of shape (N, d)
     compute : Compute
 
     Returns
@@ -233,10 +233,10 @@ def unit_rows(X: Any, compute: Compute) -> Any:
 
     for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
     odd = np.flatnonzero(to_numpy(scale == 0))
-    rows = X[odd] if isinstance(X, GatheredRows) else take(X, odd)
+    rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
     if len(odd) and bool(namespace(rows).any(rows != 0)):
         # such rows are replaced: a product with them would leave the range that their norm has left
-        X = X[:] if isinstance(X, GatheredRows) else namespace(X).asarray(X, copy=True)
+        X = X[:] if isinstance(X, LazyRows) else namespace(X).asarray(X, copy=True)
         index = namespace(X).asarray(odd, **on_device(X))
         X[index, :] = like(_unit_rows(rows).toarray(), X)
         scale[index] = 1.0
@@ -275,7 +275,7 @@ def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:
     if sparse.issparse(X):
         one = np.ones((X.shape[0], 1), dtype=X.dtype)
         return sparse.hstack([X, _squared_norms(X)[:, None], one], format="csr", dtype=X.dtype)
-    if not isinstance(X, GatheredRows | np.ndarray):
+    if not isinstance(X, LazyRows | np.ndarray):
         return _dense_squared_rows(X, compute, center)
     rows = SquaredRows(X, center, np.zeros(X.shape[0], dtype=reference_of(X).dtype))
 

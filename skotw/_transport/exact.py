@@ -50,7 +50,8 @@ class _RowWeights:
     def __init__(self, a: NDArray[Any], log_ratio: NDArray[np.float64], partition: Partition, reference: Any) -> None:
         self._a, self._log_ratio, self._counts = a, log_ratio, np.diff(partition.edges)
         unit = float(log_ratio[self._counts > 0].max())
-        p = a * np.repeat(np.exp(log_ratio - unit), self._counts)
+        p = np.repeat(np.exp(log_ratio - unit), self._counts)
+        p *= a
         peak = float(p.max())
         p /= peak
         self.least, self.top = float(p.min()), unit + float(np.log(peak))

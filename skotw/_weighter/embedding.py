@@ -159,6 +159,19 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
     return Z
 
 
+def embed_lazily(transformer, X):
+    """The rows of :func:`embed` without a copy of X, if they are no more than X standardised; else None.
+
+    Rows that are not finite are left to :func:`embed`, which says so.
+    """
+    if not isinstance(transformer, ScaleEmbedding) or transformer.is_frame_ or not isinstance(X, np.ndarray):
+        return None
+    scaler = transformer.scaler_
+    # one value that is not finite makes its column's mean the same
+    sound = X.dtype in (np.float32, np.float64) and np.isfinite(scaler.mean).all() and np.isfinite(scaler.scale).all()
+    return scaler.lazily(X) if sound else None
+
+
 def float_dtypes(X):
     """float64 and float32 as the library of X has them: other types become the first."""
     xp, _ = get_namespace(X)

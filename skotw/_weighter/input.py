@@ -13,10 +13,12 @@ from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
+from skotw._transport.rows import reference_of
 from skotw._validation import check_index, check_weights, named, to_numpy
 
 from .containers import Container, has_one_dimension, is_pair, number_rows
-from .embedding import embed, fit_embedding, float_dtypes
+from .embedding import embed, embed_lazily, fit_embedding, float_dtypes
+from .feature_cost import GEMM_METRICS
 from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
 from .sets import Meta, Rows
@@ -74,11 +76,15 @@ class Intake:
         """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
         return self._check(X, name, least)[0]
 
-    def fit(self, X, y, sample_weight, kept=None):
-        """The intake with its embedding fitted to training rows, and those rows embedded."""
+    def fit(self, X, y, sample_weight, kept=None, *, lazily=False):
+        """The intake with its embedding fitted to training rows, and those rows embedded, ``lazily`` where they can."""
         fitted = self
         if self.settings.metric != "precomputed":
             fitted = replace(self, embedding=self._fit_embedding(X, y, sample_weight))
+        if lazily and self.settings.metric in GEMM_METRICS:
+            Z = embed_lazily(fitted.embedding, X)
+            if Z is not None:
+                return fitted, Z
         Z = fitted.embed(X, "X", kept)
         if self.settings.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z):
             return replace(fitted, widen=True), Z.astype(np.float64)
@@ -133,7 +139,7 @@ class Chunk:
     @property
     def reference(self):
         """An array of the rows' library, dtype and device."""
-        return self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
+        return reference_of(self.rows.Z)
 
     def scatter(self, values):
         """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
@@ -210,7 +216,8 @@ def check_sets(given, intake, *, stream=False):
     y_reference = y if alone else given.y_meta
     kind = None if y_reference is None else target_kind(y_reference, settings.target_type, "y" if alone else "y_meta")
     _check_kind(kind, settings, alone)
-    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
+    weights = None if np.all(weight == weight[0]) else weight
+    intake, Z = intake.fit(X, y, weights, kept, lazily=not (alone or stream))  # prototypes and streams look at rows
     by_cell = settings.prior == "balanced" or settings.n_prototypes is not None
     if alone:
         target = Target.of(y, len(weight), settings.target_type, by_cell, "y")
@@ -320,7 +327,7 @@ def _meta_rows(given, intake, Z):
     Z_meta = intake.embed(X_meta, "X_meta", kept)
     if Z_meta.shape[1] != Z.shape[1]:
         raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
-    return like_rows(Z_meta, Z), y_meta, weight
+    return like_rows(Z_meta, Z if issparse(Z) else reference_of(Z)), y_meta, weight
 
 
 def _meta_costs(given, intake, Z):

@@ -21,7 +21,7 @@ from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
-from skotw._transport.rows import GatheredRows
+from skotw._transport.rows import LazyRows, reference_of
 from skotw._validation import check_weights, named, warn
 from skotw.meta._prototypes import group_prototypes
 from skotw.meta._sampling import choose_evenly
@@ -41,6 +41,8 @@ __all__ = ["Fitted", "Reduction", "Start", "Stream", "effective_sizes", "settle"
 _MAX_ASKED = 64
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
+# Rows of which what is but a number per row is held in double precision.
+_ROWS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,12 @@ class Basis:
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
-            Z = GatheredRows(Z, order) if isinstance(Z, np.ndarray) else take(Z, order)
+            Z = LazyRows(Z) if isinstance(Z, np.ndarray) else Z
+            Z = Z.in_order(order) if isinstance(Z, LazyRows) else take(Z, order)
             weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-        reference = rows.Z.data[:0] if sparse.issparse(rows.Z) else rows.Z[:0, :]
+        reference = reference_of(rows.Z)[:0]
         return SortedRows(self.metric.rows(Z, self.compute, index), values, weight, counts, order, index, reference)
 
     def marginals(self, group_weight, columns):
@@ -155,11 +158,13 @@ class Basis:
         return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
 
     def partition(self, counts, cost, *, tiled):
-        """Blocks as wide as the solver's tiles, or as all columns."""
+        """Blocks as wide as the solver's tiles, or as all columns, and as the rows that are gathered for them."""
         itemsize = dtype_of(cost.reference).itemsize
         width = cost.shape[1]
         if tiled:
             width = exact.tile_width(cost, width, self.compute) or width
+        if np.isfinite(cost.work):
+            width = max(width, int(cost.work))
         return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
 
 
@@ -516,10 +521,13 @@ def effective_sizes(start, weights):
     Kish's sizes, but for rows of weight k counting as k of them.
     """
     basis, ordered = start.basis, start.ordered
-    weights = to_numpy(weights).astype(np.float64)
-    weights = weights if ordered.order is None else weights[ordered.order]
-    # no dot product of rows, whose threads would go on spinning
-    size = weights.sum() ** 2 / np.sum(weights * (weights / ordered.weight))
+    weights, total, squares = to_numpy(weights), 0.0, 0.0
+    for first in range(0, len(weights), _ROWS_AT_A_TIME):
+        rows = slice(first, first + _ROWS_AT_A_TIME)
+        w = weights[rows if ordered.order is None else ordered.order[rows]].astype(np.float64)
+        # no dot product of rows, whose threads would go on spinning
+        total, squares = total + w.sum(), squares + np.sum(w * (w / ordered.weight[rows]))
+    size = total**2 / squares
     ratio = np.exp(basis.marginals(start.group_weight, basis.columns)[2])
     prior_size = (ratio @ start.group_weight) ** 2 / (ratio**2 @ start.group_weight)
     return float(size), float(prior_size)
