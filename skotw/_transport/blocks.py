@@ -18,7 +18,10 @@ from array_api_compat import is_numpy_namespace
 from numpy.typing import NDArray
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+from skotw._transport.device_memory import on_accelerator
+
 T = TypeVar("T")
+DEVICE_BLOCK_BYTES = 2**27
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,13 @@ def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
         yield Block(group, start, min(start + size, last))
 
 
-def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
-    """Rows of a block: its cost fills ``block_bytes``, within what keeps a GEMM and Python efficient."""
+def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | None = None) -> int:
+    """Rows of a block: its cost fills ``block_bytes``, within what keeps a GEMM and Python efficient.
+
+    On the device of a tensor ``X`` a block is one of few, since each makes the host wait for it.
+    """
+    if X is not None and on_accelerator(X):
+        return max(1, DEVICE_BLOCK_BYTES // max(1, n_columns * itemsize))
     return int(np.clip(compute.block_bytes // max(1, n_columns * itemsize), 1, 4096))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
@@ -281,6 +282,10 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     -------
     TransportResult
     """
+    if half_precision.suits(cost, problem, partition):
+        result = half_precision.solve(cost, a, problem, partition)
+        if result is not None:
+            return result
     weights = like(np.zeros(cost.shape[0]), cost.reference)
     potentials = np.full(cost.shape[1], np.inf)
     for part in _solved(cost, a, problem, partition, compute, tiled=True):
