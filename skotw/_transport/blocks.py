@@ -102,6 +102,10 @@ class Partition:
         blocks = _cut(group, self.edges[group], self.edges[group + 1], self.block_rows)
         return replace(self, blocks=tuple(blocks))
 
+    def halved(self) -> Partition:
+        """The same in blocks of half as many rows."""
+        return Partition.of(np.diff(self.edges), max(1, self.block_rows // 2))
+
     def merged(self) -> Partition:
         """All rows as one group: blocks do not stop where groups do."""
         return Partition.of([self.n_rows], self.block_rows)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from array_api_compat import is_torch_array
 
+T = TypeVar("T")
 HOST_BYTES = 2**30
 
 
@@ -30,9 +34,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)
 
 
-def too_little(n_bytes: int) -> MemoryError:
+def too_little() -> MemoryError:
     """The error where not even one row fits."""
     return MemoryError(
-        f"A block of one row takes {n_bytes / 2**20:.1f} MiB of the device's memory, and there is less. Free what else "
-        "lies there, give the rows in chunks to partial_fit, or move them to the host with X.cpu()."
+        "The device's memory is full: not even one row at a time fits beside what lies there. Free some of it, give "
+        "the rows in chunks to partial_fit, or move them to the host with X.cpu()."
     )
+
+
+def with_less_memory(function: Callable[..., T]) -> Callable[..., T]:
+    """Begin again with half of the memory whenever a device has no more; the last arguments are partition and compute.
+
+    What the function had added up by then is gone with it.
+    """
+
+    @wraps(function)
+    def again(*args: Any) -> T:
+        *first, partition, compute = args
+        while True:
+            try:
+                return function(*first, partition, compute)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            if partition.block_rows == 1:
+                raise too_little()
+            partition = partition.halved()
+            compute = replace(compute, cache_bytes=compute.cache_bytes // 2)
+
+    return again

@@ -135,8 +135,13 @@ class Fused:
 
     def prepare(self, n_rows: int, width: int, kept: bool, device: Any) -> None:
         """As :meth:`Plain.prepare`."""
+        self.release()
         size = max(2 * -(-n_rows // self.tile[0]) * width, 0 if kept else -(-width // self.tile[1]) * n_rows)
         self.sums = torch.empty((size,), dtype=torch.float32, device=device)
+
+    def release(self) -> None:
+        """As :meth:`Plain.release`."""
+        self.sums = None
 
     def column_sums(self, A: Any, tile: Any, E: Any | None, rows: Any, labelled: bool) -> tuple[Any, Any | None]:
         """As :meth:`Plain.column_sums`."""

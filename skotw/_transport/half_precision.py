@@ -24,7 +24,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from array_api_compat import is_torch_array
@@ -38,6 +38,7 @@ from skotw._transport.problem import Problem, TransportResult
 
 TOLERANCE = 1e-3  # of the error that the rounded factors make in an entry of the kernel
 LEAST_ENTRIES, LEAST_FEATURES = 2**24, 32  # smaller problems take no time, and few features little
+DEVICES = ("cuda",)
 SHARE = 0.75  # of the free memory
 BLOCK_BYTES = 2**28
 KEPT_COLUMNS = 256  # where fewer fit, the kernel is evaluated twice instead
@@ -46,18 +47,20 @@ ROWS_OF_ERROR = 512
 TOP = 15.0  # log2 of about the largest float16
 MARGINS = 6.0, 14.0  # octaves that a row may exceed those of the sample by; the second, should the first overflow
 PIECES = 3
+FUSED_FROM = 2**40  # multiplications
 ALIGNMENT = 64  # of the number of features
+LEAST_OVER_NOISE = 1e4  # of a density in float16
 SUBNORMAL = 2.0**-25 / math.sqrt(3.0)  # root mean square of what is rounded off a subnormal number
 
 
-def suits(cost: Cost, problem: Problem, partition: Partition) -> bool:
+def suits(cost: Cost, problem: Problem, partition: Partition) -> TypeGuard[InnerProductCost]:
     """Whether a cost may be evaluated in half precision at all; how precisely, its features decide."""
     if not isinstance(cost, InnerProductCost) or not is_torch_array(cost.reference):
         return False
-    if cost.reference.device.type != "cuda" or dtype_of(cost.reference) != np.float32:
+    if cost.reference.device.type not in DEVICES or dtype_of(cost.reference) != np.float32:
         return False
     n_entries = cost.shape[0] * cost.shape[1] // (partition.n_groups if problem.hard else 1)
-    return n_entries >= LEAST_ENTRIES and cost.work >= LEAST_FEATURES and _has_mixed_product()
+    return bool(n_entries >= LEAST_ENTRIES and cost.work >= LEAST_FEATURES and _has_mixed_product())
 
 
 @lru_cache(maxsize=1)
@@ -87,26 +90,63 @@ def solve(
     """
     import torch
 
-    backend = backend or _best_backend(cost.reference)
+    backend = backend or _best_backend(cost)
     weights = torch.zeros(cost.shape[0], dtype=torch.float32, device=cost.reference.device)
     potentials = np.full(cost.shape[1], np.inf)
     budget = int(SHARE * free_bytes(cost.reference))
-    with torch.no_grad():
+    with torch.no_grad(), torch.cuda.device(weights.device if weights.is_cuda else -1):
         prior = _Prior.of(a, problem, partition, weights)
         if not prior.in_range:
             return None
         for blocks, columns in problem.components(partition):
             rows = slice(blocks.blocks[0].start, blocks.blocks[-1].stop)
             part = _Component(cost, problem, partition, prior, rows, columns, backend, budget)
-            if not part.solve(weights, potentials):
+            try:
+                part.solve(weights, potentials)
+            except _OutOfRange:
                 return None
+            finally:
+                backend.release()
             budget = part.budget
     objective = float(np.exp(problem.log_mass) @ potentials)
     return TransportResult(weights, potentials, 1, True, objective)
 
 
-def _best_backend(reference: Any) -> Any:
-    return Plain()
+def _best_backend(cost: InnerProductCost) -> Any:
+    """Triton's kernels where they work and gain more than compiling them takes."""
+    n_rows, n_columns = cost.shape
+    device = cost.reference.device
+    if n_rows * n_columns * cost.rows.shape[1] < FUSED_FROM or not _fused_works(device):
+        return Plain()
+    from skotw._transport.fused_kernels import Fused
+
+    return Fused()
+
+
+@lru_cache(maxsize=16)
+def _fused_works(device: Any) -> bool:
+    """Whether Triton's kernels compile for a device, which is not ours to foresee, and give what torch gives."""
+    import torch
+
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+        return False
+    try:
+        from skotw._transport.fused_kernels import Fused
+
+        A, B, p = torch.randn((300, 64)), torch.randn((520, 64)) / 8, torch.rand(300)
+        A, B, p = A.half().to(device), B.half().to(device), p.half().float().to(device)
+        group, column_group = (torch.arange(n, device=device) // 200 for n in (300, 520))
+        rows = BlockRows(p, p.half(), torch.zeros_like(p.half()), group, torch.ones(2, device=device), 0)
+        tile = _Tile(slice(0, 520), B, np.zeros(520), column_group, 300, None, A)
+        scale, found = torch.rand(520, dtype=torch.float64).to(device), []
+        for backend in (Plain(), Fused()):
+            backend.prepare(300, 520, False, device)
+            E = torch.full((300, 520), torch.nan, dtype=torch.float16, device=device)
+            sums = backend.column_sums(A, tile, E, rows, True)
+            found.append([*sums, *(backend.row_sums(A, tile, kept, scale, 0.1, rows, True) for kept in (E, None))])
+        return all(torch.allclose(x, y, rtol=1e-3) for x, y in zip(*found, strict=True))
+    except Exception:  # plain torch does it as well
+        return False
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,9 +187,10 @@ class _Prior:
         device = like_this.device
         counts = torch.as_tensor(np.diff(partition.edges), device=device)
         group = torch.repeat_interleave(torch.arange(len(counts), device=device), counts, output_size=partition.n_rows)
-        a = torch.as_tensor(a, dtype=torch.float64, device=device)
-        largest = torch.zeros(len(counts), dtype=torch.float64, device=device).scatter_reduce_(0, group, a, "amax")
-        share = a / largest[group]
+        given = torch.as_tensor(a, dtype=torch.float64, device=device)
+        largest = torch.zeros(len(counts), dtype=torch.float64, device=device)
+        largest.scatter_reduce_(0, group, given, "amax")
+        share = given / largest[group]
         log_largest = torch.log(largest) + torch.as_tensor(problem.log_ratio, device=device)
         top = float(log_largest.max())
         largest = torch.exp(log_largest - top)
@@ -170,6 +211,7 @@ class _Tile:
     factors : tensor of shape (m, K)
         float16, the shift among them.
     shift : ndarray of shape (m,)
+        What is subtracted from L.
     group : tensor of shape (m,)
     block_rows : int
     kept : tensor of shape (n, >= m), or None
@@ -185,6 +227,18 @@ class _Tile:
     block_rows: int
     kept: Any | None
     rows: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _SolvedTile:
+    width: int
+    potentials: NDArray[np.float64]
+    largest_scale: float
+    density: Any
+
+
+class _OutOfRange(Exception):  # noqa: N818
+    """Half precision does not do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +301,7 @@ class _Component:
         self.label = 0.0 if one_group else problem.label_cost / problem.eps
         self.column_group = torch.as_tensor(group, device=device)
         self.log_mass = problem.log_mass[columns]
+        self.sample: Any = None
 
     @property
     def other(self) -> float:
@@ -259,49 +314,58 @@ class _Component:
 
     # ---- the two passes
 
-    def solve(self, weights: Any, potentials: NDArray[np.float64]) -> bool:
-        """Put the component's weights and potentials; False where half precision does not do."""
-        torch = self.torch
-        n = self.rows.stop - self.rows.start
-        self._sample()
-        if self.error > TOLERANCE:
-            return False
-        density = torch.zeros(n, dtype=torch.float32, device=weights.device)
-        noise, done, margin = 0.0, 0, 0
-        while done < len(self.log_mass):
-            step = self._width(len(self.log_mass) - done)
-            try:
-                tile = self._tile(slice(done, done + step[0]), step[1], step[2], MARGINS[margin])
-                total = self._totals(tile)
-                if not np.all(np.isfinite(total)):
-                    margin += 1
-                    if margin == len(MARGINS):
-                        return False
-                    continue
-                if not np.all(total > 0):
-                    return False
-                scale = np.exp(self.log_mass[tile.columns]) / total
-                part = self._densities(tile, scale)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self.budget //= 2
-                tile = None
-                if str(weights.device.type) == "cuda":
-                    torch.cuda.empty_cache()
+    def solve(self, weights: Any, potentials: NDArray[np.float64]) -> None:
+        """Put the component's weights and potentials; raises _OutOfRange where half precision does not do."""
+        torch, n_columns = self.torch, len(self.log_mass)
+        density = torch.zeros(self.rows.stop - self.rows.start, dtype=torch.float32, device=weights.device)
+        noise, done = 0.0, 0
+        while done < n_columns:
+            tile = self._attempt(done, n_columns - done)
+            if tile is None:
+                self._spend_less()
                 continue
             # a tile's numbers count once it is complete, however often it was begun
-            density += part
-            noise += step[0] * (SUBNORMAL * float(scale.max())) ** 2
-            log_total = np.log(total) + (tile.shift + self.column_offset[tile.columns] - self.constant) / LOG2E
-            at = slice(self.columns.start + done, self.columns.start + done + step[0])
-            potentials[at] = -self.problem.eps * (log_total + self.prior.top)
-            done += step[0]
-            tile = None
+            density += tile.density
+            noise += tile.width * (SUBNORMAL * tile.largest_scale) ** 2
+            start = self.columns.start + done
+            potentials[start : start + tile.width] = tile.potentials
+            done += tile.width
         out = weights[self.rows]
         torch.mul(density, self.prior.relative[self.rows], out=out)
-        self._weigh_again(torch.nonzero(density < math.sqrt(noise) * 1e4)[:, 0], out, potentials[self.columns])
-        return True
+        faint = torch.nonzero(density < LEAST_OVER_NOISE * math.sqrt(noise))[:, 0]
+        self._weigh_again(faint, out, potentials[self.columns])
+
+    def _attempt(self, first: int, n_columns: int) -> _SolvedTile | None:
+        """The solution on the next columns; None where memory ended."""
+        try:
+            return self._solve_tile(first, n_columns)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        return None  # now that the error is gone, and with it what its frames held
+
+    def _spend_less(self) -> None:
+        self.budget //= 2
+        self.backend.release()
+
+    def _solve_tile(self, first: int, n_columns: int) -> _SolvedTile:
+        if self.sample is None:
+            self._take_sample()
+        width, block_rows, keep = self._plan(n_columns)
+        columns = slice(first, first + width)
+        log_mass, offset = self.log_mass[columns], self.column_offset[columns]
+        tile = self._tile(columns, block_rows, keep)
+        for margin in MARGINS:
+            self._set_shift(tile, margin)
+            total = self._totals(tile)
+            if np.all(np.isfinite(total)):
+                break
+        if not np.all(np.isfinite(total) & (total > 0)):
+            raise _OutOfRange
+        scale = np.exp(log_mass) / total
+        density = self._densities(tile, scale)
+        log_total = np.log(total) + (tile.shift + offset - self.constant) / LOG2E + self.prior.top
+        return _SolvedTile(width, -self.problem.eps * log_total, float(scale.max()), density)
 
     def _totals(self, tile: _Tile) -> NDArray[np.float64]:
         """sum_i p_i E_ij, with what the label cost leaves of it."""
@@ -331,7 +395,7 @@ class _Component:
     def _weigh_again(self, index: Any, out: Any, potentials: NDArray[np.float64]) -> None:
         """Weights in float32 of rows whose kernel float16 does not hold."""
         torch, cost, problem = self.torch, self.cost, self.problem
-        step = max(1, BLOCK_BYTES // (4 * len(potentials) + 4 * self.d))
+        step = max(1, min(BLOCK_BYTES, self.budget // 4) // (8 * len(potentials) + 8 * self.d))
         Z = (cost.columns[self.columns] * (problem.rate * LOG2E)).T
         column = (self.log_mass + potentials / problem.eps) * LOG2E - self.constant
         column = like(column, cost.reference)
@@ -385,12 +449,12 @@ class _Component:
 
     # ---- preparation
 
-    def _sample(self) -> None:
+    def _take_sample(self) -> None:
         """A few rows of each group: balance of the factors, error, and what the shift is estimated from."""
         torch = self.torch
         edges = np.clip(np.asarray(self.edges), self.rows.start, self.rows.stop)
         counts = np.diff(edges)
-        taken = np.minimum(counts, -(-SAMPLE // max(1, np.count_nonzero(counts))))
+        taken = np.minimum(counts, -(-SAMPLE // int(np.count_nonzero(counts))))
         within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
         index = np.repeat(edges[:-1], taken) + (
             (within + 0.5) * np.repeat(counts / np.maximum(taken, 1), taken)
@@ -412,12 +476,13 @@ class _Component:
         # both factors of about the same size, by a power of two
         ratio = level_Z / level_X if level_X > 0 and level_Z > 0 else 1.0
         self.row_factor = 2.0 ** round(0.5 * math.log2(ratio)) if math.isfinite(ratio) else 1.0
-        self.error = 3.0 * 2.0**-11 * math.sqrt(2.0 / 3.0 * pairs) / LOG2E
+        if not 3.0 * 2.0**-11 * math.sqrt(2.0 / 3.0 * pairs) / LOG2E <= TOLERANCE:
+            raise _OutOfRange
         factors = torch.zeros((X.shape[0], self.n_features), dtype=torch.float16, device=device)
         factors[:, self.d : self.d + PIECES] = 1.0
         self.sample = self._write(at, factors)
 
-    def _tile(self, columns: slice, block_rows: int, keep: bool, margin: float) -> _Tile:
+    def _tile(self, columns: slice, block_rows: int, keep: bool) -> _Tile:
         torch, d, device = self.torch, self.d, self.Z.device
         m, n = columns.stop - columns.start, self.rows.stop - self.rows.start
         width = -(-m // 8) * 8  # as products of float16 like it
@@ -429,37 +494,35 @@ class _Component:
         torch.mul(self.Z[columns], 1.0 / self.row_factor, out=factors[:, :d])
         factors[:, d + PIECES : d + 2 * PIECES] = 1.0
         group = self.column_group[columns]
-        shift = self._shift(factors, group, self.log_mass[columns], margin)
-        _split(-shift, factors[:, d : d + PIECES])
-        return _Tile(columns, factors, np.asarray(to_numpy(shift)), group, block_rows, kept, rows)
+        return _Tile(columns, factors, np.zeros(m), group, block_rows, kept, rows)
 
-    def _shift(self, factors: Any, group: Any, log_mass: NDArray[np.float64], margin: float) -> Any:
-        """log2 of what makes 2^(L - shift) a column's part of the density, as far up as float16 allows."""
-        torch = self.torch
-        m = factors.shape[0]
-        peak, shifts = [], []
-        step = max(1, BLOCK_BYTES // (16 * self.sample.shape[0]))
-        for start in range(0, m, step):
+    def _set_shift(self, tile: _Tile, margin: float) -> None:
+        """Make 2^(L - shift) a column's part of the density, times as much as float16 allows."""
+        torch, shifts, peaks = self.torch, [], []
+        pieces = tile.factors[:, self.d : self.d + PIECES]
+        pieces.zero_()
+        step = max(1, min(BLOCK_BYTES, self.budget // 4) // (32 * self.sample.shape[0]))
+        for start in range(0, tile.factors.shape[0], step):
             part = slice(start, start + step)
-            L = product(self.sample, factors[part]).double()
-            raw = L.amax(0)
+            L = product(self.sample, tile.factors[part]).double()
+            peaks.append(L.amax(0))
             L += torch.log2(self.sample_mass)[:, None]
             if self.labelled:
-                L -= (self.sample_group[:, None] != group[part]) * (self.label * LOG2E)
+                L -= (self.sample_group[:, None] != tile.group[part]) * (self.label * LOG2E)
             shifts.append(torch.logsumexp(L / LOG2E, 0) * LOG2E)
-            peak.append(raw)
-        shift = torch.cat(shifts) - torch.as_tensor(log_mass * LOG2E, device=factors.device)
-        highest = (torch.cat(peak) - shift).max()
-        return (shift + (highest + margin - TOP)).float().double()
+        log_mass = torch.as_tensor(self.log_mass[tile.columns] * LOG2E, device=pieces.device)
+        shift = torch.cat(shifts) - log_mass
+        shift += (torch.cat(peaks) - shift).max() + (margin - TOP)
+        tile.shift[:] = to_numpy(_split(-shift, pieces)) * -1.0
 
-    def _width(self, n_columns: int) -> tuple[int, int, bool]:
+    def _plan(self, n_columns: int) -> tuple[int, int, bool]:
         """Columns of the next tile, rows of a block, and whether the kernel is kept."""
         n = self.rows.stop - self.rows.start
         fixed = 2 * self.n_features * n_columns  # the columns' factors
         per_row = 6 * n_columns + 2 * self.n_features
         block_bytes = min(BLOCK_BYTES, max(0, self.budget - fixed) // 3)
         if block_bytes < per_row:
-            raise too_little(fixed + 3 * per_row)
+            raise too_little()
         block_rows = min(block_bytes // per_row, n)
         if block_rows > 128:
             block_rows -= block_rows % 128
@@ -470,12 +533,13 @@ class _Component:
         return -(-n_columns // n_tiles), int(block_rows), True
 
 
-def _split(values: Any, out: Any) -> None:
-    """Three float16 numbers that add up to each value, in the columns of ``out``."""
+def _split(values: Any, out: Any) -> Any:
+    """Three float16 numbers for each value, in the columns of ``out``, and what they add up to."""
     rest = values
     for k in range(PIECES):
         out[:, k] = rest
         rest = rest - out[:, k].to(rest.dtype)
+    return values - rest
 
 
 # ---------------------------------------------------------------------------------------------
@@ -494,12 +558,21 @@ def product(A: Any, B: Any, out: Any | None = None) -> Any:
 class Plain:
     """Blocks by torch's own functions."""
 
+    def __init__(self) -> None:
+        self.L: Any = None
+        self.E: Any = None
+
     def prepare(self, n_rows: int, width: int, kept: bool, device: Any) -> None:
         """Take the scratch memory of the blocks of a tile."""
         import torch
 
+        self.release()
         self.L = torch.empty((n_rows * width,), dtype=torch.float32, device=device)
         self.E = None if kept else torch.empty((n_rows * width,), dtype=torch.float16, device=device)
+
+    def release(self) -> None:
+        """Give that memory back."""
+        self.L = self.E = None
 
     def _evaluate(self, A: Any, tile: _Tile, E: Any | None) -> Any:
         import torch
