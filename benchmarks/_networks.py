@@ -57,7 +57,7 @@ class Graph(nn.Module):
         super().__init__()
         self.encoder = encoder
         buffers = [buffer.clone() for buffer in encoder.buffers()]
-        torch.cuda.make_graphed_callables(self, (X.detach().clone(),))  # replaces forward
+        torch.cuda.make_graphed_callables(self, (X,))  # replaces forward
         for buffer, before in zip(encoder.buffers(), buffers, strict=True):
             buffer.copy_(before)  # its trial runs have moved the batch norm's statistics
 
@@ -68,25 +68,34 @@ class Graph(nn.Module):
 class ResNet(nn.Module):
     """ResNet-(6 depth + 2) for CIFAR: 3 stages of ``depth`` blocks, ``width`` channels in the first.
 
-    ``bfloat16`` computes convolutions in that precision, by autocast. ``graphs`` replays training passes on a GPU as
-    CUDA graphs, one for each batch size; not for double backward passes, nor for two of a size before one backward.
+    ``bfloat16`` computes convolutions in that precision, by autocast.
     """
 
-    def __init__(self, width=16, depth=1, n_classes=10, bfloat16=False, graphs=False):
+    def __init__(self, width=16, depth=1, n_classes=10, bfloat16=False):
         super().__init__()
         self.encoder = Encoder(width, depth, bfloat16)
         self.head = nn.Linear(self.encoder.n_features, n_classes)
         self.to(memory_format=torch.channels_last)
-        self.graphs = graphs
-        self._captured = {}
+        self._graphs = {}
 
     def forward(self, X):
         return self.head(self.encode(X))
 
     def encode(self, X):
-        if not (self.graphs and X.is_cuda and self.training and torch.is_grad_enabled()):
-            return self.encoder(X)
-        if X.shape not in self._captured:
-            self._captured[X.shape] = (Graph(self.encoder, X),)  # in a tuple, lest it counts as a part of the module
-        # a copy: the next replay writes to the same memory, and whoever taps the features keeps them
-        return self._captured[X.shape][0](X).clone()
+        if X.shape in self._graphs and self.training and torch.is_grad_enabled():
+            (graph,) = self._graphs[X.shape]
+            return graph(X).clone()  # the next replay writes to the same memory, and whoever taps features keeps them
+        return self.encoder(X)
+
+    def capture(self, sizes):
+        """Replay training passes over batches of these sizes as CUDA graphs from now on; on a CPU nothing happens.
+
+        Before training: what is left of a pass on the default stream would have to wait within the capture. Not for
+        double backward passes, nor for two passes of one size before their backward pass.
+        """
+        device = self.head.weight.device
+        if device.type == "cuda":
+            for n in sizes:  # in tuples, lest they count as parts of the module
+                X = torch.randn(n, 3, 32, 32, device=device)
+                self._graphs[X.shape] = (Graph(self.encoder, X),)
+        return self

@@ -160,9 +160,13 @@ def training(sets, args):
 
 def our_net(sets, args, **params):
     """Our net; every call of ``partial_fit`` is an epoch."""
-    module = ResNet(args.width, args.depth, bfloat16=args.bfloat16, graphs=args.graphs)
+    module = ResNet(args.width, args.depth, bfloat16=args.bfloat16)
     stages = {"feature_layer": "head", "warmup_epochs": args.stage_1, "max_epochs": 1}
-    return OTWeightedNetClassifier(module, **stages, **training(sets, args), **params).initialize()
+    net = OTWeightedNetClassifier(module, **stages, **training(sets, args), **params).initialize()
+    if args.graphs:
+        full, n = net.batch_size, len(sets.train)
+        net.module_.capture({min(full, n), n % full, min(full, len(sets.meta))} - {0})
+    return net
 
 
 def state_of(net):
