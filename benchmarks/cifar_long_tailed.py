@@ -199,13 +199,13 @@ def stage_1(cell, start, args):
 
 def stage_2(start, sets, train, seed, method, meta_loss, args):
     """A net that has gone on from ``start``."""
-    torch.manual_seed(1000 + seed)
     state = torch.load(start, map_location=args.device, weights_only=False)
+    params = {} if method in OTHERS else {"meta_loss_weight": meta_loss, **weights(method)}
+    net = go_on(our_net(sets, args, **params), state)
+    torch.manual_seed(1000 + seed)
+    net.partial_fit(train)  # ends stage 1
     if method in OTHERS:
-        net = other(go_on(our_net(sets, args), state).partial_fit(train), sets, method, args)
-    else:
-        net = go_on(our_net(sets, args, meta_loss_weight=meta_loss, **weights(method)), state)
-        net.partial_fit(train)  # ends stage 1
+        net = other(net, sets, method, args)
     for _ in range(args.stage_2):
         net.partial_fit(train)
     return net
@@ -365,7 +365,7 @@ def report(args):
         )
 
 
-def main(argv=None):
+def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("SKOTW_DATA"), help='folder of the data set, or "toy"')
     parser.add_argument("--imbalance", type=float, nargs="+", default=[100.0])
@@ -385,7 +385,12 @@ def main(argv=None):
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run that would end after that")
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results")
     parser.add_argument("--report", action="store_true", help="run nothing")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Run, and print the table."""
+    args = parse(argv)
     if args.data is None and not args.report:
         raise SystemExit("No data: pass --data, or set SKOTW_DATA to, the folder of the data set.")
     try:

@@ -82,7 +82,9 @@ class Stage:
     limit : float or None
         Seconds of the nine minutes; None is what the others leave.
     lines : int
-        How many lines of what it printed are shown.
+        How many lines of what it printed are shown, where it has passed.
+    show : function or None
+        Of the result: the lines to show instead.
     required : bool
         Without it the others are not begun.
     resumes : bool
@@ -93,6 +95,7 @@ class Stage:
     command: Callable
     limit: float | None
     lines: int = 6
+    show: Callable | None = None
     required: bool = False
     resumes: bool = False
 
@@ -104,6 +107,21 @@ def script(name, *options):
 def cuda_tests():
     """Files with tests that need CUDA."""
     return [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()]
+
+
+def transport_lines(records):
+    """What ``speed/gpu_transport.py`` measured, a line each."""
+    lines = []
+    for record in records:
+        if "failed" in record:
+            lines.append(f"{record['what']}: {record['failed']}")
+        elif "seconds" in record:
+            lines.append(f"{record['what']:<20} {1e3 * record['seconds']:9.2f} ms")
+            if "ratio" in record:
+                peak = record["peak_bytes"]
+                lines[-1] += f" {record['ratio']:6.2f} x matmul, relative error at most {record['error_max']:.1e}"
+                lines[-1] += "" if peak is None else f", {peak / 2**30:.1f} GiB"
+    return lines
 
 
 def stages(args):
@@ -143,9 +161,9 @@ def stages(args):
     return [
         Stage("device", lambda out, *_: [sys.executable, "-c", DEVICE, args.device, out], 60, required=True),
         Stage("tests", lambda *_: tests, 85, lines=14),
-        Stage("transport", transport(1_280_000, 10_000, 2048), 80, lines=16),
-        Stage("transport-64", transport(200_000, 500, 64), 25, lines=10),
-        Stage("transport-512", transport(200_000, 500, 512), 25, lines=10),
+        Stage("transport", transport(1_280_000, 10_000, 2048), 80, show=transport_lines),
+        Stage("transport-64", transport(200_000, 500, 64), 25, show=transport_lines),
+        Stage("transport-512", transport(200_000, 500, 512), 25, show=transport_lines),
         Stage("epochs", epochs(12_406, 7, "cached", "clean"), 60, lines=5),
         Stage("graphs", lambda out, *_: script("graph_steps.py", *on, *net, *steps, "--out", out), 40, lines=1),
         Stage("table", table, None, lines=84, resumes=True),
@@ -161,11 +179,11 @@ def run_stages(chosen, minutes, out):
     """Run stages; return their records, which are in ``out / "results.jsonl"`` too.
 
     A record has the stage, its state ("passed", "failed", "cut off", "no time", "nothing to run"), the seconds it took,
-    and its result: what it wrote into its JSON file, or None.
+    and its result: what it wrote into its JSON file, or a list of what it wrote line by line, or None.
     """
     out.mkdir(parents=True, exist_ok=True)
     deadline, scale = time.monotonic() + 60 * minutes, minutes / PLANNED_MINUTES
-    passed = {record["stage"]: record for record in read(out / "results.jsonl") if record["state"] == "passed"}
+    passed = {record["stage"]: record for record in read_lines(out / "results.jsonl") if record["state"] == "passed"}
     records = []
     for i, stage in enumerate(chosen):
         if stage.name in passed and not stage.resumes:
@@ -206,11 +224,14 @@ def run_stage(stage, limit, results, out):
         begin, start = log.seek(0, os.SEEK_END), time.monotonic()
         record["state"] = finish(command, limit, log)
         record["seconds"] = round(time.monotonic() - start, 1)
-        with suppress(FileNotFoundError, json.JSONDecodeError):  # it has none, or was cut off while it wrote
-            record["result"] = json.loads(answer.read_text())
+        record["result"] = read_result(answer)
         log.seek(begin)
         printed = log.read().decode(errors="replace").splitlines()
-    return record, printed[-(stage.lines if record["state"] == "passed" else 30) :]
+    if record["state"] == "failed":
+        return record, printed[-30:]
+    if stage.show is not None and record["result"] is not None:
+        return record, stage.show(record["result"])
+    return record, printed[-stage.lines :]
 
 
 def finish(command, limit, log):
@@ -233,8 +254,19 @@ def finish(command, limit, log):
         process.wait()
 
 
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def read_lines(path):
+    """What the lines of a file say in JSON, but for one that was cut off."""
+    values = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with suppress(json.JSONDecodeError):
+            values.append(json.loads(line))
+    return values
+
+
+def read_result(path):
+    """The JSON in a file, or all of its lines, or None."""
+    values = read_lines(path)
+    return values[0] if len(values) == 1 else values or None
 
 
 def main(argv=None):
