@@ -139,7 +139,18 @@ def run(args):
     for i in range(args.rounds):
         for name in names[i % len(names) :] + names[: i % len(names)]:
             seconds[name].append(one_epoch(nets[name], X, y))
+        if args.out:  # each round, lest all is lost when time runs out
+            args.out.write_text(json.dumps(summary(seconds)))
     return {name: np.array(values) for name, values in seconds.items()}
+
+
+def summary(seconds):
+    """{name: median seconds and median ratio to plain}."""
+    plain = np.array(seconds["plain"])
+    return {
+        name: {"seconds": float(np.median(values)), "x plain": float(np.median(np.array(values) / plain))}
+        for name, values in seconds.items()
+    }
 
 
 def main(argv=None):
@@ -153,13 +164,9 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=9, help="epochs of each contender (default: 9)")
     parser.add_argument("--contenders", nargs="+", default=DEFAULT, metavar="NAME", help="beside plain, in this order")
     parser.add_argument("--resident", action="store_true", help="keep the images on the device")
-    parser.add_argument("--out", type=Path, help="JSON file for the seconds of every epoch")
+    parser.add_argument("--out", type=Path, help="JSON file for the medians")
     args = parser.parse_args(argv)
     seconds = run(args)
-    if args.out:
-        medians = {name: float(np.median(values / seconds["plain"])) for name, values in seconds.items()}
-        record = {"x_plain": medians, "seconds": {name: values.tolist() for name, values in seconds.items()}}
-        args.out.write_text(json.dumps({**record, "settings": {**vars(args), "out": None}}))
     print(
         f"{args.device}, {torch.get_num_threads()} threads: {args.n_samples} images of 32 x 32, "
         f"ResNet-{6 * args.depth + 2} of width {args.width}, batches of {args.batch_size}, "

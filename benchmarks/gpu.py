@@ -124,6 +124,11 @@ def transport_lines(records):
     return lines
 
 
+def epoch_lines(medians):
+    """What ``epoch_time.py`` measured, a line each."""
+    return [f"{name:<10} {found['seconds']:7.3f} s  {found['x plain']:6.3f} x plain" for name, found in medians.items()]
+
+
 def stages(args):
     """What there is to do, most valuable first."""
     cuda = args.device == "cuda"
@@ -164,10 +169,10 @@ def stages(args):
         Stage("transport", transport(1_280_000, 10_000, 2048), 80, show=transport_lines),
         Stage("transport-64", transport(200_000, 500, 64), 25, show=transport_lines),
         Stage("transport-512", transport(200_000, 500, 512), 25, show=transport_lines),
-        Stage("epochs", epochs(12_406, 7, "cached", "clean"), 60, lines=5),
+        Stage("epochs", epochs(12_406, 5, "cached", "clean"), 60, show=epoch_lines),
         Stage("graphs", lambda out, *_: script("graph_steps.py", *on, *net, *steps, "--out", out), 40, lines=1),
         Stage("table", table, None, lines=84, resumes=True),
-        Stage("others", epochs(4096, 3, "MW-Net", "L2RW", "authors"), 60, lines=6),
+        Stage("others", epochs(4096, 3, "MW-Net", "L2RW", "authors"), 60, show=epoch_lines),
     ]
 
 
