@@ -37,6 +37,7 @@ settings with each other, and are not in *test*.
 
 import argparse
 import functools
+import gc
 import itertools
 import json
 import math
@@ -185,9 +186,17 @@ def go_on(net, state):
     return net
 
 
+def prepare(args):
+    """Set the process up, and free what the last net held: graphs refer to themselves, and own much of the device."""
+    torch.set_num_threads(args.threads)
+    gc.collect()
+    if args.device == "cuda":
+        torch.cuda.empty_cache()
+
+
 def stage_1(cell, start, args):
     """The state before the last epoch of stage 1, at whose end weights are learned for the first time, to a file."""
-    torch.set_num_threads(args.threads)
+    prepare(args)
     torch.manual_seed(cell.seed)
     sets = load(args.data, cell.imbalance, args.device)
     net = our_net(sets, args)
@@ -221,7 +230,7 @@ def other(net, sets, method, args):
 
 def run(cell, start, method, meta_loss, args):
     """What a method comes to."""
-    torch.set_num_threads(args.threads)
+    prepare(args)
     sets = load(args.data, cell.imbalance, args.device)
     y, wrong = cell.labels(sets.train.y)
     net = stage_2(start, sets, ImageRows(sets.train.rows, y), cell.seed, method, meta_loss, args)

@@ -21,7 +21,7 @@ epochs              60  ResNet-32, 12,406 images: plain, and with weights from c
 graphs              40  whether training steps as CUDA graphs are the same, and how long they take
 table             rest  CIFAR-10 long-tailed at imbalance 100, 200, 50 and 20, right labels and 30 % wrong ones, plain,
                         balanced and OT weights without and with the meta loss, in 8 processes; 24 + 9 epochs
-others              60  epochs of Meta-Weight-Net, Learning to Reweight and the authors' procedure, 4096 images
+others              60  epochs of Meta-Weight-Net, Learning to Reweight and the authors' procedure, 2048 images
 ===============  =====  ===============================================================================================
 
 The table needs ``cifar10_lt.npz`` or ``cifar-10-batches-py`` in ``--data``; a step of the network is some 400 small
@@ -172,7 +172,7 @@ def stages(args):
         Stage("epochs", epochs(12_406, 5, "cached", "clean"), 60, show=epoch_lines),
         Stage("graphs", lambda out, *_: script("graph_steps.py", *on, *net, *steps, "--out", out), 40, lines=1),
         Stage("table", table, None, lines=84, resumes=True),
-        Stage("others", epochs(4096, 3, "MW-Net", "L2RW", "authors"), 60, show=epoch_lines),
+        Stage("others", epochs(2048, 3, "MW-Net", "L2RW", "authors"), 60, show=epoch_lines),
     ]
 
 
