@@ -11,6 +11,50 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
+def _finish(
+    total,
+    E,
+    P,
+    SCALE,
+    ROW_GROUP,
+    COLUMN_GROUP,
+    EVERY,
+    OWN,
+    i,
+    first_column,
+    n,
+    m,
+    other,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    KEEP: tl.constexpr,
+    ROWS: tl.constexpr,
+    LABELLED: tl.constexpr,
+):
+    """What follows the product on a tile of E."""
+    kernel = tl.exp2(total).to(tl.float16)
+    if KEEP:
+        E.store([i * BM, first_column], kernel)
+    rows, columns = i * BM + tl.arange(0, BM), first_column + tl.arange(0, BN)
+    if LABELLED:
+        row_group = tl.load(ROW_GROUP + rows, mask=rows < n, other=-1)
+        column_group = tl.load(COLUMN_GROUP + columns, mask=columns < m, other=-2)
+        own = row_group[:, None] == column_group[None, :]
+    if ROWS:
+        scale = tl.load(SCALE + columns, mask=columns < m, other=0.0)
+        weighted = kernel.to(tl.float32) * scale[None, :]
+        if LABELLED:
+            weighted = tl.where(own, weighted, weighted * other)
+        tl.store(EVERY + (first_column // BN) * n + rows, tl.sum(weighted, 1), mask=rows < n)
+    else:
+        p = tl.load(P + rows, mask=rows < n, other=0.0)
+        weighted = kernel.to(tl.float32) * p[:, None]
+        tl.store(EVERY + i * m + columns, tl.sum(weighted, 0), mask=columns < m)
+        if LABELLED:
+            tl.store(OWN + i * m + columns, tl.sum(tl.where(own, weighted, 0.0), 0), mask=columns < m)
+
+
+@triton.jit
 def _product_kernel(
     A,
     B,
@@ -30,6 +74,7 @@ def _product_kernel(
     BN: tl.constexpr,
     BK: tl.constexpr,
     TALL: tl.constexpr,
+    HALVES: tl.constexpr,
     KEEP: tl.constexpr,
     ROWS: tl.constexpr,
     LABELLED: tl.constexpr,
@@ -50,26 +95,69 @@ def _product_kernel(
         total = tl.zeros((BM, BN), dtype=tl.float32)
         for k in range(0, K, BK):
             total = tl.dot(A.load([i * BM, k]), B.load([j * BN, k]).T, total)
-        kernel = tl.exp2(total).to(tl.float16)
-        if KEEP:
-            E.store([i * BM, j * BN], kernel)
-        rows, columns = i * BM + tl.arange(0, BM), j * BN + tl.arange(0, BN)
-        if LABELLED:
-            row_group = tl.load(ROW_GROUP + rows, mask=rows < n, other=-1)
-            column_group = tl.load(COLUMN_GROUP + columns, mask=columns < m, other=-2)
-            own = row_group[:, None] == column_group[None, :]
-        if ROWS:
-            scale = tl.load(SCALE + columns, mask=columns < m, other=0.0)
-            weighted = kernel.to(tl.float32) * scale[None, :]
-            if LABELLED:
-                weighted = tl.where(own, weighted, weighted * other)
-            tl.store(EVERY + j * n + rows, tl.sum(weighted, 1), mask=rows < n)
+        if HALVES:  # fewer registers at a time
+            left, right = tl.split(tl.permute(tl.reshape(total, (BM, 2, BN // 2)), (0, 2, 1)))
+            _finish(
+                left,
+                E,
+                P,
+                SCALE,
+                ROW_GROUP,
+                COLUMN_GROUP,
+                EVERY,
+                OWN,
+                i,
+                j * BN,
+                n,
+                m,
+                other,
+                BM,
+                BN // 2,
+                KEEP,
+                ROWS,
+                LABELLED,
+            )
+            _finish(
+                right,
+                E,
+                P,
+                SCALE,
+                ROW_GROUP,
+                COLUMN_GROUP,
+                EVERY,
+                OWN,
+                i,
+                j * BN + BN // 2,
+                n,
+                m,
+                other,
+                BM,
+                BN // 2,
+                KEEP,
+                ROWS,
+                LABELLED,
+            )
         else:
-            p = tl.load(P + rows, mask=rows < n, other=0.0)
-            weighted = kernel.to(tl.float32) * p[:, None]
-            tl.store(EVERY + i * m + columns, tl.sum(weighted, 0), mask=columns < m)
-            if LABELLED:
-                tl.store(OWN + i * m + columns, tl.sum(tl.where(own, weighted, 0.0), 0), mask=columns < m)
+            _finish(
+                total,
+                E,
+                P,
+                SCALE,
+                ROW_GROUP,
+                COLUMN_GROUP,
+                EVERY,
+                OWN,
+                i,
+                j * BN,
+                n,
+                m,
+                other,
+                BM,
+                BN,
+                KEEP,
+                ROWS,
+                LABELLED,
+            )
 
 
 @triton.jit
@@ -117,6 +205,8 @@ class Fused:
         Depth of its pipeline, its warps, and how many tiles of rows go through the columns together.
     flatten : bool
         One loop over tiles and features, so that a tile's end overlaps the next one's start.
+    halves : bool
+        Whether the end of a tile works on one half after the other.
     n_programs : int, optional
         As many as the device runs at once.
     """
@@ -128,16 +218,20 @@ class Fused:
         warps: int = 8,
         tall: int = 8,
         flatten: bool = True,
+        halves: bool = True,
         n_programs: int | None = None,
     ) -> None:
         self.tile, self.stages, self.warps, self.tall, self.flatten = tile, stages, warps, tall, flatten
-        self.n_programs = n_programs
+        self.halves, self.n_programs = bool(halves), n_programs
 
     def prepare(self, n_rows: int, width: int, kept: bool, device: Any) -> None:
         """As :meth:`Plain.prepare`."""
         self.release()
-        size = max(2 * -(-n_rows // self.tile[0]) * width, 0 if kept else -(-width // self.tile[1]) * n_rows)
+        size = max(2 * -(-n_rows // self.tile[0]) * width, 0 if kept else self._n_across(width) * n_rows)
         self.sums = torch.empty((size,), dtype=torch.float32, device=device)
+
+    def _n_across(self, m: int) -> int:
+        return -(-m // self.tile[1]) * (1 + self.halves)
 
     def release(self) -> None:
         """As :meth:`Plain.release`."""
@@ -156,7 +250,7 @@ class Fused:
         """As :meth:`Plain.row_sums`."""
         scale = scale.float()
         if E is None:
-            n, n_across = A.shape[0], -(-tile.factors.shape[0] // self.tile[1])
+            n, n_across = A.shape[0], self._n_across(tile.factors.shape[0])
             parts = self.sums[: n_across * n].reshape(n_across, n)
             self._run(A, tile, None, scale, rows, parts, parts, other, labelled, True)
             return parts.sum(0)
@@ -188,7 +282,7 @@ class Fused:
         _product_kernel[(n_programs,)](
             TensorDescriptor.from_tensor(A, [BM, BK]),
             TensorDescriptor.from_tensor(tile.factors, [BN, BK]),
-            A if E is None else TensorDescriptor.from_tensor(E, [BM, BN]),
+            A if E is None else TensorDescriptor.from_tensor(E, [BM, BN // (1 + self.halves)]),
             values,
             values,
             rows.group,
@@ -204,6 +298,7 @@ class Fused:
             BN=BN,
             BK=BK,
             TALL=self.tall,
+            HALVES=self.halves,
             KEEP=E is not None,
             ROWS=of_rows,
             LABELLED=labelled,

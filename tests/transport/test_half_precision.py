@@ -290,15 +290,15 @@ def test_only_large_float32_products_on_a_gpu_go_this_way(monkeypatch):
 @pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")
 @pytest.mark.parametrize("label_cost", [0.0, 0.5, np.inf])
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
-@pytest.mark.parametrize("kept", [1, 2**62])
-def test_fused_kernels_equal_plain_torch(monkeypatch, metric, label_cost, kept):
+@pytest.mark.parametrize(("kept", "halves"), [(1, True), (2**62, True), (2**62, False)])
+def test_fused_kernels_equal_plain_torch(monkeypatch, metric, label_cost, kept, halves):
     from skotw._transport.fused_kernels import Fused
 
     posed = Posed(metric, label_cost=label_cost, sizes=(70, 40, 30), d=300, per_group=7)
     monkeypatch.setattr(half_precision, "KEPT_COLUMNS", kept)
     monkeypatch.setattr(half_precision, "BLOCK_BYTES", 2**16)
     monkeypatch.setattr(half_precision, "TOLERANCE", 1.0)
-    fused = Fused((32, 16, 64), flatten=False, n_programs=3)
+    fused = Fused((32, 16, 64), flatten=False, halves=halves, n_programs=3)
     plain, fused = posed.half(), posed.half(fused)
     np.testing.assert_allclose(to_numpy(fused.weights), to_numpy(plain.weights), rtol=3e-4)
     np.testing.assert_allclose(fused.potentials, plain.potentials, atol=1e-5)
