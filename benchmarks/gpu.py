@@ -8,7 +8,7 @@ there, and what it printed is in ``OUT/log.txt``: a run that is cut off has stil
 shows its last lines, and the next one goes on. A second run with the same ``--out`` leaves out what has passed, and
 adds to the table of CIFAR-10. ``--only`` names stages.
 
-Time plan of nine minutes, as limits in seconds; they shrink with ``--minutes``, and what a stage does not need goes to
+Time plan of nine minutes, as limits in seconds; they shrink with ``--minutes``, by half at most, and what a stage does not need goes to
 the table:
 
 ===============  =====  ===============================================================================================
@@ -31,8 +31,8 @@ seed of the table, 8 stages 1 and 80 runs of 10 epochs, takes 250 s.
 A machine without a network needs Python 3.12 on Linux with torch, SciPy, scikit-learn, pandas, pytest, hypothesis and
 Pillow. ``make gpu-wheels DATA=FOLDER`` collects all else into ``.gpu/``. Copy the checkout with that folder there, and
 
-    python3 -m pip install -q --no-index --no-deps --target /tmp/site .gpu/*.whl
-    PYTHONPATH=/tmp/site python3 benchmarks/gpu.py --minutes 9 --data .gpu --out results
+    python3 -m pip install -q --no-index --no-deps --target .gpu/site .gpu/*.whl
+    PYTHONPATH=.gpu/site python3 benchmarks/gpu.py --minutes 9 --data .gpu --out results
 
 The skotw that is measured is that of the checkout.
 """
@@ -197,7 +197,7 @@ def run_stages(chosen, minutes, out):
             continue
         left = deadline - time.monotonic()
         later = sum(other.limit * scale for other in chosen[i + 1 :] if other.limit is not None)
-        limit = left - later if stage.limit is None else min(left, stage.limit * scale)
+        limit = left - later if stage.limit is None else min(left, stage.limit * max(scale, 0.5))
         results = {record["stage"]: record["result"] for record in records}
         record, shown = run_stage(stage, limit, results, out)
         records.append(record)
