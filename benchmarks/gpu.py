@@ -8,8 +8,8 @@ there, and what it printed is in ``OUT/log.txt``: a run that is cut off has stil
 shows its last lines, and the next one goes on. A second run with the same ``--out`` leaves out what has passed, and
 adds to the table of CIFAR-10. ``--only`` names stages.
 
-Time plan of nine minutes, as limits in seconds; they shrink with ``--minutes``, and what a stage does not need goes to
-the table:
+Time plan of nine minutes, as limits in seconds; they shrink with ``--minutes``, by half at most, and what a stage does
+not need goes to the table:
 
 ===============  =====  ===============================================================================================
 device              60  the GPU and the versions; without a GPU all ends here
@@ -24,15 +24,15 @@ table             rest  CIFAR-10 long-tailed at imbalance 100, 200, 50 and 20, r
 others              60  epochs of Meta-Weight-Net, Learning to Reweight and the authors' procedure, 2048 images
 ===============  =====  ===============================================================================================
 
-The table needs ``cifar10_lt.npz`` or ``cifar-10-batches-py`` in ``--data``; a step of the network is some 400 small
-kernels, which takes about 2 ms as a graph and 10 to 20 ms one by one. At some 4 epochs a second over all processes one
-seed of the table, 8 stages 1 and 80 runs of 10 epochs, takes 250 s.
+The table needs ``cifar10_lt.npz`` or ``cifar-10-batches-py`` in ``--data``. What the plan expects, and no measurement
+yet: a step of the network is some 400 small kernels, 2 ms as a graph and 10 to 20 ms one by one; at 4 epochs a second
+over all processes, one seed of the table, 8 stages 1 and 80 runs of 10 epochs, takes 250 s.
 
 A machine without a network needs Python 3.12 on Linux with torch, SciPy, scikit-learn, pandas, pytest, hypothesis and
 Pillow. ``make gpu-wheels DATA=FOLDER`` collects all else into ``.gpu/``. Copy the checkout with that folder there, and
 
-    python3 -m pip install -q --no-index --no-deps --target /tmp/site .gpu/*.whl
-    PYTHONPATH=/tmp/site python3 benchmarks/gpu.py --minutes 9 --data .gpu --out results
+    python3 -m pip install -q --no-index --no-deps --target .gpu/site .gpu/*.whl
+    PYTHONPATH=.gpu/site python3 benchmarks/gpu.py --minutes 9 --data .gpu --out results
 
 The skotw that is measured is that of the checkout.
 """
@@ -197,7 +197,7 @@ def run_stages(chosen, minutes, out):
             continue
         left = deadline - time.monotonic()
         later = sum(other.limit * scale for other in chosen[i + 1 :] if other.limit is not None)
-        limit = left - later if stage.limit is None else min(left, stage.limit * scale)
+        limit = left - later if stage.limit is None else min(left, stage.limit * max(scale, 0.5))
         results = {record["stage"]: record["result"] for record in records}
         record, shown = run_stage(stage, limit, results, out)
         records.append(record)
@@ -241,7 +241,8 @@ def run_stage(stage, limit, results, out):
 
 def finish(command, limit, log):
     """Run a command, and whatever it starts, for so many seconds; how it ended."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = [str(ROOT), *(str(Path(path).resolve()) for path in given)]
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,8 @@ def test_the_table_gets_what_the_others_leave(gpu, tmp_path, monkeypatch):
     gpu.run_stages(chosen, 4.5, tmp_path)  # half of the time
     assert [limit for limit, _ in given] == pytest.approx([30, 4.5 * 60 - 60, 60], abs=1)
     assert given[2][1] == {"a": None, "table": None}
+    gpu.run_stages(chosen, 1.8, tmp_path / "short")  # a fifth, and half the limits
+    assert [limit for limit, _ in given[3:]] == pytest.approx([30, 1.8 * 60 - 24, 60], abs=1)
     records = gpu.run_stages(chosen, 0, tmp_path / "other")
     assert [record["state"] for record in records] == ["no time"] * 3
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("skorch")
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 SMALL = ["--data", "toy", "--width", "1", "--stage-1", "2", "--stage-2", "1", "--seeds", "0", "--no-bfloat16"]
 SMALL += ["--jobs", "1", "--imbalance", "20", "--methods", "plain", "OT 0.1", "--meta-loss", "0"]
 
