@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.device_memory import free_bytes, on_accelerator, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
@@ -176,10 +178,13 @@ def tile_width(cost: Cost, n_columns: int, compute: Compute, n_rows: int | None 
 
     ``n_rows`` are the rows that meet these columns, all of them where it is None.
     """
-    if cost.work <= CHEAP:
-        return 0
     n_rows = cost.shape[0] if n_rows is None else n_rows
     bytes_per_column = max(1, n_rows * dtype_of(cost.reference).itemsize)
+    if on_accelerator(cost.reference):
+        width = min(n_columns, min(compute.cache_bytes, free_bytes(cost.reference) // 4) // bytes_per_column)
+        return 0 if width < min(n_columns, LEAST_COLUMNS) else -(-n_columns // -(-n_columns // width))
+    if cost.work <= CHEAP:
+        return 0
     dear = cost.work > DEAR
     memory = compute.cache_bytes if dear else min(compute.cache_bytes, TILE_BYTES)
     widest = min(n_columns, DEAR_TILE_COLUMNS if dear else TILE_COLUMNS, memory // bytes_per_column)
@@ -207,6 +212,7 @@ def _tiles(
         yield _Tile(kernel, tile, rows, blocks, layout, compute, storage if width else None, rows.weights)
 
 
+@with_less_memory
 def log_normalisers(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
@@ -274,12 +280,14 @@ def _solved(
     storage = None
     if tiled:
         parts = [(*part[:3], tile_width(cost, part[1].stop - part[1].start, compute, part[2])) for part in parts]
-        storage = empty((max(n_rows * width for *_, n_rows, width in parts),), cost.reference)
+        size = max((n_rows * width for *_, n_rows, width in parts), default=0)
+        storage = empty((size,), cost.reference)
     for blocks, columns, _, width in parts:
         for tile in _tiles(kernel, rows, columns, blocks, layout, compute, storage, width):
             yield _Columns(tile, problem)
 
 
+@with_less_memory
 def free_potentials(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
@@ -290,6 +298,7 @@ def free_potentials(
     return potentials
 
 
+@with_less_memory
 def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute) -> TransportResult:
     """Exact minimiser of (1) for rho = 0.
 
@@ -306,6 +315,10 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     -------
     TransportResult
     """
+    if half_precision.suits(cost, problem, partition):
+        result = half_precision.solve(cost, a, problem, partition)
+        if result is not None:
+            return result
     weights = like(np.zeros(cost.shape[0]), cost.reference)
     potentials = np.full(cost.shape[1], np.inf)
     for part in _solved(cost, a, problem, partition, compute, tiled=True):

@@ -68,8 +68,9 @@ class LazyRows:
         mean, scale = self.mean, self.scale
         assert mean is not None
         assert scale is not None
-        centred: NDArray[Any] = np.subtract(rows, mean, out=out)
-        return np.divide(centred, scale, out=centred)
+        out = np.asarray(np.subtract(rows, mean, out=out))
+        np.divide(out, scale, out=out)
+        return out
 
 
 @dataclass(frozen=True, eq=False)

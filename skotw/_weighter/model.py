@@ -163,9 +163,9 @@ class Basis:
         width = cost.shape[1]
         if tiled:
             width = exact.tile_width(cost, width, self.compute) or width
-        if np.isfinite(cost.work):
+        if np.isfinite(cost.work) and isinstance(cost.reference, np.ndarray):
             width = max(width, int(cost.work))
-        return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
+        return Partition.of(counts, rows_per_block(self.compute, width, itemsize, cost.reference))
 
 
 def _differences(basis, other):
