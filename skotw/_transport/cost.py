@@ -93,7 +93,7 @@ class InnerProductCost:
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
-        weight = p if self.row_scale is None else p * to_numpy(self.row_scale)
+        weight = p if self.row_scale is None else like(p, self.row_scale) * self.row_scale
         product = _weighted_sum(self.rows, weight, compute) @ _weighted_sum(self.columns, b, compute)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
@@ -149,11 +149,11 @@ class _SparseProductKernel:
         return out
 
 
-def _weighted_sum(X: Any, weight: NDArray[Any], compute: Compute) -> NDArray[np.float64]:
+def _weighted_sum(X: Any, weight: Any, compute: Compute) -> NDArray[np.float64]:
     """sum_i weight_i x_i; partial sums are added up in float64 whatever the dtype of X."""
     if sparse.issparse(X):
         return np.asarray(X.T @ weight, dtype=np.float64)
-    weight = like(weight, reference_of(X))
+    weight = like(weight, reference_of(X)) if isinstance(weight, np.ndarray) else weight
     matmul = functions(weight).matmul
 
     def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:

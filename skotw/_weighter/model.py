@@ -304,7 +304,8 @@ def _with_scales(basis, ordered, group_weight, reduction):
     """Units of the feature cost and of a continuous label cost: their means under p x b."""
     active, b, log_ratio = basis.marginals(group_weight, basis.columns)
     columns = basis.columns.take(active)
-    p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
+    p = np.repeat(np.exp(log_ratio), ordered.counts)
+    p *= ordered.weight
     cost_scale, label_scale = basis.settings.cost_scale, 1.0
     if cost_scale is None:
         mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z, ordered.index), p, b, basis.compute)
