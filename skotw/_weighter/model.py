@@ -19,6 +19,7 @@ from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, 
 from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
 from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
+from skotw._transport.label_shares import own_label_shares
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
 from skotw._validation import check_weights, named, warn
@@ -139,17 +140,29 @@ class Basis:
         rho = float(self.settings.reg_prior)
         return Problem(eps, rho, rate / eps, np.log(b), log_ratio, target.meta_codes, label_cost)
 
+    def feature_cost(self, ordered, columns):
+        """Cost of the features of pairs of rows and columns, where it counts."""
+        if self.settings.label_weight < 1.0:
+            return self.metric.cost(ordered.rows, columns.Z, ordered.index)
+        return constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+
     def cost(self, ordered, columns):
         """Cost that goes by pairs of rows and columns."""
         lam = float(self.settings.label_weight)
-        if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z, ordered.index)
-        else:
-            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+        features = self.feature_cost(ordered, columns)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
         if labels is None:
             return features
         return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
+
+    def label_costs(self, columns):
+        """Label cost between each group and each column, (G, M)."""
+        lam, target = float(self.settings.label_weight), columns.target
+        if self.settings.label_cost == "hard":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, np.inf)
+        if target.kind == "classes":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, lam)
+        return lam * (target.labels[:, None] != target.meta_values[None]).mean(axis=2)
 
     def partition(self, counts, cost, *, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""
@@ -441,6 +454,31 @@ class Fitted:
         partition = basis.partition(ordered.counts, cost, tiled=False)
         log_p = np.log(ordered.weight) + problem.log_ratio[partition.codes]
         return ordered.back(relaxed.plan(cost, problem, self.potentials, log_p, partition, basis.compute))
+
+    @property
+    def has_labels(self):
+        """Whether rows have labels among others, by which they fall into groups."""
+        return self.target.labels is not None
+
+    def label_shares_of(self, rows):
+        """The same of any rows."""
+        self._check_groups(rows)
+        return self.label_shares(self.basis.sort(rows))
+
+    def label_shares(self, ordered):
+        """Share of a row's own label in what it weighs under all labels, and the group of the label with most.
+
+        Weights are in units of the prior weight of their label, and before the cap. The rows must have been sorted by
+        the basis; what is returned is in the order in which they came.
+        """
+        basis = self.basis
+        columns, problem = self._transport
+        cost = basis.feature_cost(ordered, columns)
+        rate = (1.0 - float(basis.settings.label_weight)) / (basis.cost_scale * problem.eps)
+        partition = basis.partition(ordered.counts, cost, tiled=False)
+        costs = basis.label_costs(columns)
+        found = own_label_shares(cost, problem, rate, costs, self.potentials, partition, basis.compute)
+        return tuple(ordered.back(values) for values in found)
 
     def with_columns_like(self, Z):
         """The same with its columns in the library and on the device of some rows."""
