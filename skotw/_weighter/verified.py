@@ -46,6 +46,8 @@ class Verified:
         if num_samples(given.y) != n_samples:
             raise ValueError(f"y has {num_samples(given.y)} labels for {n_samples} rows; it needs one per row.")
         labels, missing = labels_and_missing(given.y_verified)
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
         missing = np.zeros(labels.shape, dtype=bool) if missing is None else missing
         missing = missing.reshape(n_samples, -1)
         unreviewed = missing.all(axis=1)
