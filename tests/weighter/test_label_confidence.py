@@ -191,8 +191,8 @@ def test_the_next_fit_forgets_it():
 )
 def test_there_is_none_without_classes(sets):
     weighter = OTSampleWeighter().fit(*sets)
-    with pytest.raises(AttributeError, match="has no attribute 'label_confidence_'. The confidence of labels compares"):
-        weighter.label_confidence_
+    with pytest.raises(AttributeError, match=r"has no attribute .*confidence of labels compares"):
+        _ = weighter.label_confidence_
     with pytest.raises(ValueError, match="compares classes, and the weighter was fitted without any"):
         weighter.label_confidence(X, Y)
 
@@ -201,7 +201,7 @@ def test_there_is_none_before_a_fit_or_after_chunks():
     assert not hasattr(OTSampleWeighter(), "label_confidence_")
     weighter = OTSampleWeighter().partial_fit(*SETS)
     with pytest.raises(AttributeError, match="No training rows are kept: call label_confidence"):
-        weighter.label_confidence_
+        _ = weighter.label_confidence_
     whole = OTSampleWeighter().fit(*SETS)
     assert_allclose(weighter.label_confidence(X, Y), whole.label_confidence_, rtol=1e-10)
 
