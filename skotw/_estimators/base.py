@@ -20,11 +20,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context
 from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
+from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
+from skotw._weighter.labels import target_kind
 
 from .balanced_twice import warn_balanced_twice
-from .both_sets import check_handed_on, join_labels, join_rows, unwrap
+from .both_sets import check_handed_on, join_labels, unwrap
 from .meta_weight import joint_weights
 from .weight_routing import (
     WeightRoute,
@@ -115,14 +117,20 @@ class WeighsFirst(BaseEstimator):
         """Whether an argument of fit is one of the inner estimator's."""
         return False
 
-    def _new_weighter(self):
-        """Unfitted weighter."""
-        weighter = OTSampleWeighter() if self.weighter is None else clone(self.weighter)
+    def _new_weighter(self, given):
+        """Unfitted weighter for both sets."""
+        weighter = self._default_weighter(given) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
                 "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
             )
         return weighter
+
+    def _default_weighter(self, given):
+        """What ``weighter=None`` stands for: models of the labels take part where there are classes to be trusted."""
+        if given.X_meta is None or given.y_meta is None or target_kind(given.y_meta, "auto", "y_meta") != "classes":
+            return OTSampleWeighter()
+        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=self.random_state)
 
     def _fit_weighter(self, given):
         """Fit ``weighter_`` to both sets."""
@@ -135,7 +143,7 @@ class WeighsFirst(BaseEstimator):
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            self.weighter_ = self._new_weighter().fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight)
+            self.weighter_ = self._new_weighter(given).fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight)
         if X_meta is not None:
             _warn_lost(self.weighter_, self.include_meta)
             _warn_drawn_features(X, X_meta)
@@ -207,12 +215,12 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
             return fit_weighted(estimator, X, y, weight, route, params, random_state)
 
         sets = self._fit_weighter(given)
-        weight = self._weigh(sets, fit, fit_params, random_state)
+        weight = self._weigh(sets)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)
         return self
 
-    def _weigh(self, sets, fit, fit_params, random_state):
+    def _weigh(self, sets):
         """Weights of the rows to train on."""
         return self._set_weights(sets, self.weighter_.sample_weight_)
 

@@ -204,11 +204,16 @@ class OTSampleWeighter(BaseEstimator):
         "label_cost": [StrOptions({"auto", "hard"})],
         "reg": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "reg_prior": [Interval(Real, 0, None, closed="left")],
-        "prior": [StrOptions({"balanced", "uniform"})],
+        "prior": [StrOptions({"balanced", "uniform", "confidence"})],
         "class_mass": [StrOptions({"balanced", "meta"}), dict],
         "target_type": [StrOptions(set(TARGET_TYPES))],
         "n_prototypes": [Interval(Integral, 1, None, closed="left"), None],
-        "embedding": [StrOptions({"scale"}), HasMethods(["fit", "transform"]), None],
+        "embedding": [
+            StrOptions({"scale", "supervised"}),
+            HasMethods(["fit", "transform"]),
+            HasMethods(["fit", "predict_proba"]),
+            None,
+        ],
         "cost_scale": [Interval(Real, 0, None, closed="neither"), None],
         "max_weight": [Interval(Real, 1, None, closed="left"), None],
         "solver": [StrOptions({"exact", "gradient"})],
@@ -594,7 +599,7 @@ class OTSampleWeighter(BaseEstimator):
             vars(self).pop(name, None)
         self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
         vars(self).update(intake.features)
-        self.embedding_ = intake.embedding
+        self.embedding_ = intake.whole_embedding
         self.potentials_ = like(fitted.potentials, reference)
         self.objective_ = fitted.objective
         self.n_iter_ = fitted.n_iter

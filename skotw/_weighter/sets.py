@@ -20,6 +20,7 @@ class Rows:
     values: np.ndarray | None
     weight: np.ndarray
     index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
+    belief: np.ndarray | None = None  # in their labels; None: the same in all
 
 
 @dataclass(eq=False)
@@ -45,6 +46,12 @@ class SortedRows:
     order: np.ndarray | None  # row indices in that order; None: as they came
     index: np.ndarray | None  # the rows' numbers in X; None: those in which they stand here
     reference: object  # an array of the rows' library, dtype and device
+    belief: np.ndarray | None = None  # in the labels; None: the same in all
+
+    @property
+    def prior(self):
+        """Weight of each row before any transport, within its group."""
+        return self.weight if self.belief is None else self.weight * self.belief
 
     def back(self, values):
         """Per-row values in the order in which the rows came."""
