@@ -20,12 +20,14 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
 from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
+from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_trusted_once
+from skotw._weighter.labels import target_kind
 from skotw._weighter.verified import Verified
 
 from .balanced_twice import warn_balanced_twice
-from .both_sets import check_classes, check_handed_on, join_labels, join_rows, unwrap, with_verified
+from .both_sets import check_classes, check_handed_on, join_labels, unwrap, with_verified
 from .meta_weight import joint_weights
 from .weight_routing import (
     WeightRoute,
@@ -123,14 +125,20 @@ class WeighsFirst(BaseEstimator):
         """Whether an argument of fit is one of the inner estimator's."""
         return False
 
-    def _new_weighter(self):
-        """Unfitted weighter."""
-        weighter = OTSampleWeighter() if self.weighter is None else clone(self.weighter)
+    def _new_weighter(self, y_trusted):
+        """Unfitted weighter for these trusted labels, or None."""
+        weighter = self._default_weighter(y_trusted) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
                 "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
             )
         return weighter
+
+    def _default_weighter(self, y_trusted):
+        """What ``weighter=None`` stands for: models of the labels take part where there are classes to be trusted."""
+        if y_trusted is None or target_kind(y_trusted, "auto", "y_meta") != "classes":
+            return OTSampleWeighter()
+        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=self.random_state)
 
     def _fit_weighter(self, given):
         """Fit ``weighter_`` to both sets."""
@@ -151,7 +159,7 @@ class WeighsFirst(BaseEstimator):
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            weighter = self._new_weighter()
+            weighter = self._new_weighter(y_meta if verified is None else verified.labels)
             self.weighter_ = weighter.fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight, **trusted)
         self.weighter_._forget_rows()
         if X_meta is not None or verified is not None:
@@ -238,12 +246,12 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         sets = self._fit_weighter(given)
         if sets.rows is not None:
             fit_params = slice_params(given.X, fit_params, sets.rows)
-        weight = self._weigh(sets, fit, fit_params, random_state)
+        weight = self._weigh(sets)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)
         return self
 
-    def _weigh(self, sets, fit, fit_params, random_state):
+    def _weigh(self, sets):
         """Weights of the rows to train on."""
         return self._set_weights(sets, self.weighter_.sample_weight_)
 

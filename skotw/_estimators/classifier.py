@@ -1,15 +1,13 @@
 """OTWeightedClassifier: learn weights, then fit any classifier with them."""
 
-from numbers import Integral
 from typing import Any, Self
 
-import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import Interval, available_if, num_samples, slice_params
+from skotw._compat import available_if
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import check_index
 from skotw._weighter.estimator import OTSampleWeighter
@@ -17,8 +15,6 @@ from skotw._weighter.input import Given
 
 from .base import BaseOTWeighted, inner_has, learns_weights
 from .both_sets import check_classes
-from .n_refits import check_refit, class_probabilities, deal_folds, refit_weights
-from .weight_routing import take_rows
 
 __all__ = ["OTWeightedClassifier"]
 
@@ -37,8 +33,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came. Pass an instance to
         search over its parameters, as in ``estimator__C``.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Pass an instance to search over its
-        parameters, as in ``weighter__reg``.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``
+        where there are classes and trusted rows, and ``OTSampleWeighter()`` elsewhere. Pass an instance to search over
+        its parameters, as in ``weighter__reg``.
     include_meta : bool, default=True
         Whether the trusted rows join the training set.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
@@ -47,10 +44,6 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
         trusted one that its label is worth, the square of ``label_reliability_.overall`` of the weighter (1 where that
         is unknown).
-    n_refits : int, default=0
-        How often to learn the weights anew on half the feature cost, half the squared Hellinger distance of the
-        current model's class probabilities. Each refit costs five fits of the classifier, since the
-        probabilities are out-of-fold.
     on_unweighted : {"raise", "bootstrap"}, default="raise"
         What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
         or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
@@ -58,14 +51,15 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
         last step, or that of what is nested deeper.
     random_state : int, RandomState instance or None, default=None
-        Seeds the bootstrap and the folds of ``n_refits``. The inner estimator keeps its own.
+        Seeds the bootstrap, and the models of the weighter that ``weighter=None`` stands for. The inner estimator keeps
+        its own.
 
     Attributes
     ----------
     estimator_ : classifier
         The fitted inner classifier.
     weighter_ : OTSampleWeighter
-        The weighter, fitted to features and labels; refits leave it as it is.
+        The fitted weighter.
     sample_weight_ : ndarray of shape (n_samples,)
         Weights of the rows of X in the fit of ``estimator_``; reviewed rows have theirs among them, or 0 where trusted
         rows do not join.
@@ -118,10 +112,6 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     True
     """
 
-    _parameter_constraints = {
-        **BaseOTWeighted._parameter_constraints,
-        "n_refits": [Interval(Integral, 0, None, closed="left")],
-    }
     _default_estimator = LogisticRegression
 
     def __init__(
@@ -131,7 +121,6 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         weighter: OTSampleWeighter | None = None,
         include_meta: bool = True,
         meta_weight: float | str = "auto",
-        n_refits: int = 0,
         on_unweighted: str = "raise",
         sample_weight_name: str = "auto",
         random_state: RandomState = None,
@@ -140,7 +129,6 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         self.weighter = weighter
         self.include_meta = include_meta
         self.meta_weight = meta_weight
-        self.n_refits = n_refits
         self.on_unweighted = on_unweighted
         self.sample_weight_name = sample_weight_name
         self.random_state = random_state
@@ -189,8 +177,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         ------
         ValueError
             If the two sets do not fit together, a training class has no trusted rows, y looks binarised, the
-            estimator takes no weights (see ``on_unweighted``), draws rows inside, or is no classifier, or it cannot do
-            what ``n_refits`` asks for. After any error the classifier is as it was before.
+            estimator takes no weights (see ``on_unweighted``), draws rows inside, or is no classifier. After any error
+            the classifier is as it was before.
         TypeError
             If the trusted rows are passed by position or by another name.
 
@@ -278,32 +266,6 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
-
-    def _weigh(self, sets, fit, fit_params, random_state):
-        if self.n_refits:
-            check_refit(self.weighter_, self._get_estimator(), sets.given.X_meta, sets.given.y)
-        weight = super()._weigh(sets, fit, fit_params, random_state)
-        for _ in range(self.n_refits):
-            transported = self._refit(sets, weight, fit, fit_params, random_state)
-            weight = self._set_weights(sets, transported)
-        return weight
-
-    def _refit(self, sets, weight, fit, fit_params, random_state):
-        """What the transport says with the probabilities of models under the current weights in its cost."""
-        X, y = sets.X_train, np.asarray(sets.y_train)
-
-        def fit_rows(rows):
-            return fit(*take_rows(rows, X, y), weight[rows], slice_params(X, fit_params, rows))
-
-        n_samples = num_samples(sets.given.X)
-        is_meta = np.arange(len(y)) >= n_samples
-        strata = 2 * np.unique(y, return_inverse=True)[1] + is_meta
-        folds = deal_folds(strata, random_state)
-        unseen = None if self.include_meta else sets.given.X_meta
-        proba, proba_meta = class_probabilities(fit_rows, X, y, folds, unseen)
-        if self.include_meta:
-            proba, proba_meta = proba[:n_samples], proba[n_samples:]
-        return refit_weights(self.weighter_, sets.given, proba, proba_meta)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

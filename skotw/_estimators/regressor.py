@@ -183,8 +183,11 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def _new_weighter(self):
-        weighter = super()._new_weighter()
+    def _default_weighter(self, y_trusted):
+        return OTSampleWeighter()
+
+    def _new_weighter(self, y_trusted):
+        weighter = super()._new_weighter(y_trusted)
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
     def _fit_weighter(self, given):
@@ -203,9 +206,9 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         self.weighter_ = None
         return Sets(given, given.X, given.y)
 
-    def _weigh(self, sets, fit, fit_params, random_state):
+    def _weigh(self, sets):
         if self.weighter_ is not None:
-            return super()._weigh(sets, fit, fit_params, random_state)
+            return super()._weigh(sets)
         n_samples, weight = num_samples(sets.given.X), sets.given.sample_weight
         weight = np.ones(n_samples) if weight is None else check_weights(weight, "sample_weight", n_samples)
         return self._set_weights(sets, weight)

@@ -1,6 +1,6 @@
 """How much of a row's weight under all labels falls to its own, from one pass over the cost.
 
-Under label c a row has the weight, per unit of its prior weight p_i under that label,
+Under label c a row has, for each unit of its prior weight p_i under that label, the weight
 
     H_ic = (sum_j b_j exp((g_j - C_ij - l_cj) / eps))^(eps / (rho + eps)),
 

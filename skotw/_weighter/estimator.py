@@ -262,11 +262,16 @@ class OTSampleWeighter(BaseEstimator):
         "label_cost": [StrOptions({"auto", "hard"})],
         "reg": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "reg_prior": [Interval(Real, 0, None, closed="left")],
-        "prior": [StrOptions({"balanced", "uniform"})],
+        "prior": [StrOptions({"balanced", "uniform", "confidence"})],
         "class_mass": [StrOptions({"balanced", "meta"}), dict],
         "target_type": [StrOptions(set(TARGET_TYPES))],
         "n_prototypes": [Interval(Integral, 1, None, closed="left"), None],
-        "embedding": [StrOptions({"scale"}), HasMethods(["fit", "transform"]), None],
+        "embedding": [
+            StrOptions({"scale", "supervised"}),
+            HasMethods(["fit", "transform"]),
+            HasMethods(["fit", "predict_proba"]),
+            None,
+        ],
         "cost_scale": [Interval(Real, 0, None, closed="neither"), None],
         "max_weight": [Interval(Real, 1, None, closed="left"), None],
         "solver": [StrOptions({"exact", "gradient"})],
@@ -634,9 +639,10 @@ class OTSampleWeighter(BaseEstimator):
 
         Notes
         -----
-        For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, in units of what c
-        has on average a priori, before ``max_weight``. The confidence of the label y is
-        :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels.
+        For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, without the factor
+        by which the prior balances classes, and before ``max_weight``. The confidence of the label y is
+        :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
+        belief in each label is part of it, out of fold for the rows that the models have seen.
 
         Examples
         --------
@@ -728,7 +734,7 @@ class OTSampleWeighter(BaseEstimator):
         self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
         self._training_rows = rows
         vars(self).update(intake.features)
-        self.embedding_ = intake.embedding
+        self.embedding_ = intake.whole_embedding
         self.potentials_ = like(fitted.potentials, reference)
         self.objective_ = fitted.objective
         self.n_iter_ = fitted.n_iter

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, make_weighted_pipeline
-from skotw._estimators.both_sets import join_labels, join_rows
+from skotw._estimators.both_sets import join_labels
+from skotw._weighter.containers import join_rows
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.datasets import load_digits, make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 
 from skotw import OTSampleWeighter
 from skotw.datasets import flip_labels
@@ -25,7 +26,7 @@ COUNTS = np.bincount(Y)
 
 
 def from_weights(weighter, X, y, mass=COUNTS):
-    """The share from one call of ``weigh`` per label, in units of the label's mean."""
+    """The share from one call of ``weigh`` per label, each times what its class has."""
     weights = np.stack([weighter.weigh(X, np.full(len(y), c)) for c in range(3)], axis=1) * mass
     return weights[np.arange(len(y)), y] / weights.sum(axis=1)
 
@@ -44,12 +45,18 @@ def from_weights(weighter, X, y, mass=COUNTS):
         {"metric": "manhattan"},
         {"n_prototypes": 2},
         {"class_mass": {0: 0.5, 1: 0.3, 2: 0.2}},
+        {"prior": "confidence", "reg": 0.1},
+        {"prior": "confidence", "embedding": "supervised"},
+        {"prior": "confidence", "embedding": LogisticRegression(), "label_cost": "hard"},
     ],
     ids=repr,
 )
 def test_it_is_the_share_in_the_weights_under_all_labels(params):
     weighter = OTSampleWeighter(**params).fit(*SETS)
-    mass = COUNTS / weighter.class_mass_
+    # the factor that balances classes; before any transport they weigh what their rows do, times the belief in these
+    mass = weighter._model.group_prior / weighter.class_mass_
+    if params.get("prior") != "confidence":
+        assert_array_equal(weighter._model.group_prior, COUNTS)
     assert_allclose(weighter.label_confidence_, from_weights(weighter, X, Y, mass), rtol=1e-10)
     rng = np.random.default_rng(1)
     new, labels = rng.normal(size=(20, 6)), rng.integers(3, size=20)

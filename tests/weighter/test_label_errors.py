@@ -143,6 +143,16 @@ def test_how_it_reads():
     assert len(errors.suspects) == 4
 
 
+def test_default_has_models_judge_rows_that_they_have_not_seen():
+    errors = find_label_errors(X, Y, X_META, Y_META, random_state=3)
+    weighter = OTSampleWeighter(embedding="supervised", prior="confidence", random_state=3).fit(X, Y, X_META, Y_META)
+    assert_array_equal(errors.confidence, weighter.label_confidence_[errors.indices])
+    assert WRONG[errors.suspects].mean() > 0.95
+    assert abs(errors.n_errors - WRONG.sum()) < 10
+    known = errors.weighter.label_confidence(X[errors.indices], errors.label)
+    assert_allclose(known, errors.confidence, rtol=1e-10)
+
+
 @pytest.mark.parametrize(
     "sets", [(X, X[:, 3] + 0.5 * X[:, 4] / 7, X_META, X_META[:, 3] / 7), (X, None, X_META)], ids=["continuous", "none"]
 )
