@@ -117,22 +117,23 @@ class WeighsFirst(BaseEstimator):
         """Whether an argument of fit is one of the inner estimator's."""
         return False
 
-    def _new_weighter(self, given):
+    def _new_weighter(self, given, random_state):
         """Unfitted weighter for both sets."""
-        weighter = self._default_weighter(given) if self.weighter is None else clone(self.weighter)
+        weighter = self._default_weighter(given, random_state) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
                 "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
             )
         return weighter
 
-    def _default_weighter(self, given):
+    def _default_weighter(self, given, random_state):
         """What ``weighter=None`` stands for: models of the labels take part where there are classes to be trusted."""
         if given.X_meta is None or given.y_meta is None or target_kind(given.y_meta, "auto", "y_meta") != "classes":
             return OTSampleWeighter()
-        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=self.random_state)
+        seed = None if self.random_state is None else int(random_state.randint(np.iinfo(np.int32).max))
+        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=seed)
 
-    def _fit_weighter(self, given):
+    def _fit_weighter(self, given, random_state):
         """Fit ``weighter_`` to both sets."""
         wrapped = isinstance(given.X_meta, tuple)
         given = replace(given, X_meta=unwrap(given.X_meta), y_meta=unwrap(given.y_meta))
@@ -143,7 +144,9 @@ class WeighsFirst(BaseEstimator):
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            self.weighter_ = self._new_weighter(given).fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight)
+            self.weighter_ = self._new_weighter(given, random_state).fit(
+                X, y, X_meta, y_meta, sample_weight=given.sample_weight
+            )
         if X_meta is not None:
             _warn_lost(self.weighter_, self.include_meta)
             _warn_drawn_features(X, X_meta)
@@ -214,7 +217,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         def fit(X, y, weight, params):
             return fit_weighted(estimator, X, y, weight, route, params, random_state)
 
-        sets = self._fit_weighter(given)
+        sets = self._fit_weighter(given, random_state)
         weight = self._weigh(sets)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)

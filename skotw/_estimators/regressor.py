@@ -177,16 +177,16 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def _default_weighter(self, given):
+    def _default_weighter(self, given, random_state):
         return OTSampleWeighter()
 
-    def _new_weighter(self, given):
-        weighter = super()._new_weighter(given)
+    def _new_weighter(self, given, random_state):
+        weighter = super()._new_weighter(given, random_state)
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
-    def _fit_weighter(self, given):
+    def _fit_weighter(self, given, random_state):
         if given.y is None or given.X_meta is not None or given.y_meta is not None:
-            sets = super()._fit_weighter(given)
+            sets = super()._fit_weighter(given, random_state)
             _warn_other_targets(sets.given.y, sets.given.y_meta)
             return sets
         warn(
