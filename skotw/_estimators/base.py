@@ -125,22 +125,23 @@ class WeighsFirst(BaseEstimator):
         """Whether an argument of fit is one of the inner estimator's."""
         return False
 
-    def _new_weighter(self, y_trusted):
+    def _new_weighter(self, y_trusted, random_state):
         """Unfitted weighter for these trusted labels, or None."""
-        weighter = self._default_weighter(y_trusted) if self.weighter is None else clone(self.weighter)
+        weighter = self._default_weighter(y_trusted, random_state) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
                 "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
             )
         return weighter
 
-    def _default_weighter(self, y_trusted):
+    def _default_weighter(self, y_trusted, random_state):
         """What ``weighter=None`` stands for: models of the labels take part where there are classes to be trusted."""
         if y_trusted is None or target_kind(y_trusted, "auto", "y_meta") != "classes":
             return OTSampleWeighter()
-        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=self.random_state)
+        seed = None if self.random_state is None else int(random_state.randint(np.iinfo(np.int32).max))
+        return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=seed)
 
-    def _fit_weighter(self, given):
+    def _fit_weighter(self, given, random_state):
         """Fit ``weighter_`` to both sets."""
         wrapped = isinstance(given.X_meta, tuple)
         given = replace(given, X_meta=unwrap(given.X_meta), y_meta=unwrap(given.y_meta))
@@ -159,7 +160,7 @@ class WeighsFirst(BaseEstimator):
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            weighter = self._new_weighter(y_meta if verified is None else verified.labels)
+            weighter = self._new_weighter(y_meta if verified is None else verified.labels, random_state)
             self.weighter_ = weighter.fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight, **trusted)
         self.weighter_._forget_rows()
         if X_meta is not None or verified is not None:
@@ -243,7 +244,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         def fit(X, y, weight, params):
             return fit_weighted(estimator, X, y, weight, route, params, random_state)
 
-        sets = self._fit_weighter(given)
+        sets = self._fit_weighter(given, random_state)
         if sets.rows is not None:
             fit_params = slice_params(given.X, fit_params, sets.rows)
         weight = self._weigh(sets)

@@ -183,17 +183,17 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def _default_weighter(self, y_trusted):
+    def _default_weighter(self, y_trusted, random_state):
         return OTSampleWeighter()
 
-    def _new_weighter(self, y_trusted):
-        weighter = super()._new_weighter(y_trusted)
+    def _new_weighter(self, y_trusted, random_state):
+        weighter = super()._new_weighter(y_trusted, random_state)
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
-    def _fit_weighter(self, given):
+    def _fit_weighter(self, given, random_state):
         trusted = (given.X_meta, given.y_meta, given.y_verified)
         if given.y is None or any(part is not None for part in trusted):
-            sets = super()._fit_weighter(given)
+            sets = super()._fit_weighter(given, random_state)
             if sets.verified is None:
                 _warn_other_targets(sets.given.y, sets.given.y_meta, "y_meta")
             else:

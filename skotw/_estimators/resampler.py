@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any, Self
 
+from sklearn.utils import check_random_state
+
 from skotw._typing import ArrayLike, MatrixLike, RandomState
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
@@ -24,7 +26,8 @@ class OTResampler(WeighsFirst):
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``
+        where there are classes and trusted rows, and ``OTSampleWeighter()`` elsewhere.
     meta : tuple of two or None, default=None
         ``(X_meta, y_meta)``, the trusted rows and their labels, for pipelines without metadata routing: those hand
         nothing on to their samplers. As a parameter it is never sliced. It must look as X does at this step, so
@@ -34,7 +37,7 @@ class OTResampler(WeighsFirst):
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh, as in :class:`OTWeightedClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw.
+        Seeds the draw, and the models of the weighter that ``weighter=None`` stands for.
 
     Attributes
     ----------
@@ -138,7 +141,8 @@ class OTResampler(WeighsFirst):
         UserWarning
             As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced.
         """
-        self._fit_sets(Given(X, y, X_meta, y_meta, y_verified=y_verified))
+        given = Given(X, y, X_meta, y_meta, y_verified=y_verified)
+        self._fit_sets(given, check_random_state(self.random_state))
         return self
 
     @learns_weights
@@ -181,12 +185,13 @@ class OTResampler(WeighsFirst):
         TypeError
             If the trusted rows are passed by position or by another name.
         """
-        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta, y_verified=y_verified))
-        drawn = draw_rows(weight, self.random_state)
+        random_state = check_random_state(self.random_state)
+        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta, y_verified=y_verified), random_state)
+        drawn = draw_rows(weight, random_state)
         self.sample_indices_ = drawn if sets.rows is None else sets.rows[drawn]
         return tuple(take_rows(drawn, sets.X_train, sets.y_train))
 
-    def _fit_sets(self, given):
+    def _fit_sets(self, given, random_state):
         check_arguments(self, given)
         if self.meta is not None:
             if any(part is not None for part in (given.X_meta, given.y_meta, given.y_verified)):
@@ -196,7 +201,7 @@ class OTResampler(WeighsFirst):
             if len(self.meta) != 2:
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             given = replace(given, X_meta=self.meta[0], y_meta=self.meta[1])
-        sets = self._fit_weighter(given)
+        sets = self._fit_weighter(given, random_state)
         self.__dict__.pop("sample_indices_", None)
         self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)

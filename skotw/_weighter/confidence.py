@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 
 from .embedding import seed_unset
 from .supervised import OutOfFold, balanced, fit_learner, learners_for, predict_classes
@@ -34,10 +35,10 @@ class Confidence:
     out_of_fold: OutOfFold
 
     @classmethod
-    def fit(cls, learner, meta, meta_codes, meta_weight, out_of_fold, n_threads, rng):
+    def fit(cls, learner, meta, meta_codes, meta_weight, out_of_fold, rng):
         """Of trusted rows, as the learners take them, and of the models that have seen both sets."""
         trusting = []
-        for unfitted in learners_for(meta, learner, n_threads, leaf=1):
+        for unfitted in learners_for(meta, learner, RandomForestClassifier(40)):
             seed_unset(unfitted, rng)
             trusting.append(fit_learner(clone(unfitted), meta, meta_codes, balanced(meta_codes, meta_weight)))
         return cls(trusting, out_of_fold)

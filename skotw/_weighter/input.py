@@ -121,7 +121,7 @@ class Intake:
         models = OutOfFold.fit(settings.learner, *sets, rows.codes, codes, rows.weight, meta.weight, n_threads, rng)
         confidence = None
         if settings.prior == "confidence":
-            confidence = Confidence.fit(settings.learner, sets[1], codes, meta.weight, models, n_threads, rng)
+            confidence = Confidence.fit(settings.learner, sets[1], codes, meta.weight, models, rng)
         return replace(self, out_of_fold=models, confidence=confidence)
 
     def measured(self, rows):
@@ -230,7 +230,7 @@ class Input:
 def check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
-        if not settings.embeds_by_itself:
+        if settings.supervised or not settings.embeds_by_itself:
             raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
         if settings.n_prototypes is not None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""find_label_errors: the labels of a training set, ranked by how little speaks for them."""
+"""The labels of a training set, ranked by how little speaks for them."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -52,6 +52,11 @@ class LabelErrors:
         """The rows to check: as many of the first as are expected to be wrong.
 
         Where that is not known, those for another label of which more speaks than for their own.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_suspects,)
+            Indices of rows of X.
         """
         if np.isnan(self.n_errors):
             return self.indices[[a != b for a, b in zip(self.label, self.suggested, strict=True)]]

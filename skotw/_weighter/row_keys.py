@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skotw._compat import num_samples
-from skotw._transport.arrays import to_numpy
+from skotw._validation import to_numpy
 
 from .frames import is_frame, paired_columns
 
@@ -71,4 +71,5 @@ def _of_column(column):
 
 
 def _of_object(row):
-    return int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest(), "little")
+    text = str(row) if isinstance(row, str) else repr(row)  # an array's texts are of a type of its own
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
