@@ -42,8 +42,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         How much the trusted rows weigh where they join. "balanced": class-balanced weights computed on the union of
         both sets, which transport then changes for the training rows. A number: their share of the total weight,
         class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
-        trusted one that its label is worth, the square of ``label_reliability_.overall`` of the weighter (1 where that
-        is unknown).
+        trusted one that its label is worth, the posterior mean of the square of the weighter's reliability (2/3 where
+        nothing can be asked).
     on_unweighted : {"raise", "bootstrap"}, default="raise"
         What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
         or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
@@ -87,10 +87,15 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
     and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
     :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
-    :math:`r^2 A_c` in place of :math:`A_c`, in W too, r being the reliability: a label that is right with probability
-    :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a right one, at even odds. A share s gives
+    :math:`v A_c` in place of :math:`A_c`, in W too, v being the posterior mean of :math:`r^2` with the reliability r: a
+    label that is right with probability :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a
+    right one, at even odds. A share s gives
     :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
     gives them.
+
+    What ``weighter=None`` costs: ten models of at most 5,000 rows, their predictions for all others, and two models of
+    the trusted rows; seconds at the most for tables, whatever their length. ``weighter=OTSampleWeighter()`` does
+    without, and finds less.
 
     Metadata routing: ``X_meta`` and ``y_meta`` are requested by default. Without routing, put a pipeline inside, as in
     ``OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))``. The page on scikit-learn in the

@@ -133,9 +133,12 @@ class OTSampleWeighter(BaseEstimator):
     reg_prior : float, default=0.0
         Strength of the Kullback-Leibler divergence that draws the weights to the prior; 0 leaves them free, and
         infinity would return the prior.
-    prior : {"balanced", "uniform"}, default="balanced"
+    prior : {"balanced", "uniform", "confidence"}, default="balanced"
         Weights before any transport, times ``sample_weight``. "balanced": each class holds the mass it has among
-        the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform.
+        the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform. "confidence":
+        "balanced", with the rows of a class sharing its mass by how much their labels are believed: by the probability
+        of the label under models of the trusted rows alone, times that under models of all rows that have not seen the
+        row. It needs classes and trusted rows; models and cost are those of ``embedding="supervised"``.
     class_mass : {"balanced", "meta"} or dict, default="balanced"
         Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or
         {class: mass}, which is normalised.
@@ -146,11 +149,18 @@ class OTSampleWeighter(BaseEstimator):
         Transport to this many prototypes per class instead of the meta samples themselves; 1 is the paper's mean of
         the class. Without a meta set the prototypes come from the training rows: one per class, of which a warning
         tells unless it is set.
-    embedding : "scale", None or transformer, default="scale"
+    embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured. "scale" standardises the columns of arrays, leaves sparse matrices as they are,
         and imputes, scales and one-hot encodes the columns of data frames. None takes X as it is. A transformer is
         cloned and fitted on the training rows, and one that is fitted is used as it is within
-        :class:`sklearn.frozen.FrozenEstimator`.
+        :class:`sklearn.frozen.FrozenEstimator`. "supervised" compares rows by what models of the labels say of them
+        which have not seen them, as the paper compares them by features of a trained network: by the square roots of
+        their class probabilities, means of a logistic regression and of 60 trees, fitted class-balanced to the
+        training rows and the trusted ones. The rows given are those of "scale", or TF-IDF of texts; on sparse rows the
+        linear model is alone. The probabilities are out of fold (five folds) and out of bag. At most 5,000 rows are
+        fitted to, all of rare classes, and the rest are predicted. A classifier with ``predict_proba`` is cloned and
+        takes the place of both models, on X as it comes: out of bag where it offers ``oob_score``, else out of
+        fold. It needs classes and trusted rows, and all rows at once.
     cost_scale : float or None, default=None
         Unit of the feature cost; None is its mean under the prior and the meta masses, so that ``reg`` has no unit.
     max_weight : float or None, default=None
@@ -163,7 +173,9 @@ class OTSampleWeighter(BaseEstimator):
     n_jobs : int or None, default=None
         Threads over blocks of rows. None means as many as BLAS may use, -1 all processors.
     random_state : int, RandomState instance or None, default=None
-        Seeds the unset random states of a clone of ``embedding``. Nothing else is random.
+        Seeds the unset random states of a clone of ``embedding``, and the models of ``embedding="supervised"`` and
+        ``prior="confidence"`` with their folds, for which None is a constant: the same rows in the same order have the
+        same weights. In another order they have other folds. Nothing else is random.
     verbose : int, default=0
         1 prints one line per solve, and the progress of ``solver="gradient"``.
 
@@ -179,11 +191,14 @@ class OTSampleWeighter(BaseEstimator):
     reg_ : float
         Entropic regularisation.
     label_reliability_ : LabelReliability or None
-        How far the training labels can be trusted. ``overall`` is 1 where all labels are right and 0 where they say
+        How far the training labels can be trusted, if errors do not follow the features. ``overall`` is 1 where all
+        labels are right and 0 where they say
         nothing; ``precision`` is, for each class of ``classes_``, the share of the rows with its label that really are
         of the class. Both have standard errors, ``overall_se`` and ``precision_se``, and are NaN where they cannot be
         known: with one trusted sample per class, features that do not tell classes apart, or so many classes that the
-        histograms of two trusted samples exceed ``working_memory``. None where there are no classes.
+        histograms of two trusted samples exceed ``working_memory``. ``posterior_mean`` and
+        ``posterior_interval`` are what is known of ``overall`` beside what few trusted rows leave to chance. None where
+        there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted; combinations of labels for several label columns. Absent where there are
         no classes.
@@ -201,7 +216,8 @@ class OTSampleWeighter(BaseEstimator):
     n_iter_ : int
         Iterations; 1 for the closed form.
     embedding_ : transformer or None
-        The fitted embedding.
+        The fitted embedding. A supervised one knows the rows that its models have seen again, and gives them what
+        others say of them.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
