@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,30 @@ def test_automatic_settings_with_labels_by_annotators(tmp_path):
         assert [truth[tuple(row)] for row in trusted] == y_meta.tolist()
         by_row = {tuple(row): label for row, label in zip(X, given, strict=True)}
         assert [by_row[tuple(row)] for row in rows] == shown.tolist()
+
+
+def test_label_errors(capsys):
+    table = load("quality/label_errors").main(["--quick"])
+    assert {"find_label_errors", "weights", "KNN-Shapley", "trusted only, forest"} <= set(table)
+    assert all(areas.shape == (2,) and (areas > 0.4).all() for areas in table.values())
+    assert "within 2 standard errors" in capsys.readouterr().out
+
+
+def test_shapley_values_are_what_rows_add_to_all_orders():
+    """Of four rows and their 24 orders, one trusted row and two neighbours."""
+    rng = np.random.default_rng(0)
+    X, X_meta, y = rng.normal(size=(4, 2)), rng.normal(size=(1, 2)), np.array([0, 1, 1, 0])
+
+    def accuracy(rows):
+        nearest = sorted(rows, key=lambda i: np.linalg.norm(X[i] - X_meta[0]))[:2]
+        return sum(y[i] == 1 for i in nearest) / 2
+
+    added = np.zeros(4)
+    for order in permutations(range(4)):
+        for k, row in enumerate(order):
+            added[row] += (accuracy(order[: k + 1]) - accuracy(order[:k])) / 24
+    values = load("quality/label_errors").knn_shapley(X, y, X_meta, np.array([1]), n_neighbors=2)
+    np.testing.assert_allclose(values, added, atol=1e-12)
 
 
 def test_weighting_overhead(capsys):
