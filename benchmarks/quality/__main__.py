@@ -23,12 +23,15 @@ image, text, pointcloud
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from .contenders import ABLATION, CONTENDERS, MAIN
 from .results import ResultsFile
-from .run import MODELS, cells, run
-from .sources import tabular_sources
+from .run import MODELS, cells, run, run_cell
+from .sources import HALVES, tabular_sources
 
 TABULAR = ("keel", "tabular", "noise", "synthetic", "rows", "text")
 NETWORKS = ("image", "text", "pointcloud")
@@ -58,19 +61,10 @@ def parse(argv):
     running.add_argument("--again", action="store_true", help="run what is chosen even if it is there")
     reporting = commands.add_parser("report", help="write the page and its figures")
     reporting.add_argument("--out", type=Path, default=PAGES, help="folder (default: doc/results)")
-    reporting.add_argument("--half", choices=["choose", "confirm", "all"], default="all", help="of keel and tabular")
     for command in (running, reporting):
+        command.add_argument("--half", choices=[*HALVES, "all"], default="all", help="of keel, tabular and rows")
         command.add_argument("--results", type=Path, default=RESULTS, help="file (default: benchmarks/results)")
     return parser.parse_args(argv)
-
-
-def named(given, groups, known):
-    """Contenders by names and groups of names."""
-    names = [name for word in given or ["main"] for name in groups.get(word, [word])]
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise SystemExit(f"There is no contender {unknown}. There are: {', '.join([*groups, *known])}.")
-    return list(dict.fromkeys(names))
 
 
 def main(argv=None):
@@ -83,33 +77,57 @@ def main(argv=None):
         print(f"Written: {write(results.read(), args.out, args.half)}")
         return 0
     suites = SUITES if args.suite == "all" else (args.suite,)
-    failed = 0
-    for suite in suites:
-        for is_network in (False, True):
-            if suite in (NETWORKS if is_network else TABULAR):
-                failed += run_suite(suite, args, results, is_network)
-    return failed
+    parts = [tabular_part(suite, args) for suite in suites if suite in TABULAR]
+    networks = [suite for suite in suites if suite in NETWORKS]
+    if networks and not all(find_spec(name) for name in ("torch", "skorch")):
+        print(f"Networks are left out ({', '.join(networks)}): they need the extra 'deep', torch and skorch.")
+        networks = []
+    parts += [network_part(suite, args) for suite in networks]
+    check_names("contenders", args.contenders, {name for part in parts for name in [*part.contenders, *part.groups]})
+    check_names("sets", args.sets, {source.name for part in parts for source in part.sources})
+    return sum(run_part(part, args, results) for part in parts)
 
 
-def run_suite(suite, args, results, is_network):
-    if is_network:
-        from .networks import CONTENDERS as known
-        from .networks import network_sources, run_cell
+@dataclass(frozen=True)
+class Part:
+    """What competes where: a suite of data sets for one kind of learner."""
 
-        sources, groups = network_sources(suite, args.data), {"main": list(known), "ablation": []}
-        models, evaluate = ["network"], run_cell
-    else:
-        known, sources, groups = CONTENDERS, tabular_sources(suite, args.data), {"main": MAIN, "ablation": ABLATION}
-        models, evaluate = args.models, None
-    chosen = [source for source in sources if args.sets is None or source.name in args.sets]
-    if not chosen:
+    title: str
+    sources: list
+    contenders: dict
+    groups: dict
+    models: list
+    evaluate: Callable
+
+
+def tabular_part(suite, args):
+    groups = {"main": [*MAIN], "ablation": [*ABLATION]}
+    return Part(suite, tabular_sources(suite, args.data), CONTENDERS, groups, args.models, run_cell)
+
+
+def network_part(suite, args):
+    from . import networks
+
+    known = networks.CONTENDERS
+    sources = networks.network_sources(suite, args.data)
+    return Part(f"{suite}, networks", sources, known, {"main": [*known]}, ["network"], networks.run_cell)
+
+
+def check_names(what, given, known):
+    unknown = sorted(set(given or ()) - known)
+    if unknown:
+        raise SystemExit(f"There are no {what} {unknown} here. There are: {', '.join(sorted(known))}.")
+
+
+def run_part(part, args, results):
+    words = args.contenders or ["main"]
+    names = dict.fromkeys(name for word in words for name in part.groups.get(word, [word]) if name in part.contenders)
+    sources = [source for source in part.sources if args.sets is None or source.name in args.sets]
+    if not (names and sources):
         return 0
-    work = cells(chosen, range(args.seeds), args.half, args.noise, args.rows)
-    print(f"{suite}{', networks' * is_network}: ", end="")
-    names = [name for name in (args.contenders or ["main"]) if name in groups or name in known]
-    if not names:
-        named(args.contenders, groups, known)
-    return run(work, results, named(names, groups, known), models, args.jobs, args.again, evaluate)
+    print(f"{part.title}: ", end="")
+    work = cells(sources, range(args.seeds), args.half, args.noise, args.rows)
+    return run(work, results, list(names), part.models, part.evaluate, args.jobs, args.again)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def class_shares(y, within, y_meta, share=None):
     y, y_meta : ndarray of shape (n_samples,) and (n_meta,)
         Labels; every class is in ``y_meta``.
     within : ndarray of shape (n_samples,)
-        How the training rows of a class share what the class has. Rows of 0 are left out, also when classes are counted.
+        How the training rows of a class share what the class has. Rows of 0 are left out, as in counts of the classes.
     share : float or None
         Share of the trusted rows. None: in each class as many as they are.
     """

@@ -24,10 +24,10 @@ Quality
 
 Written by ``python -m benchmarks.quality report`` from {n_scores} scores; ``python -m benchmarks.quality run --help``
 says how they come about. Scores are balanced accuracies on right labels of rows that nobody trained on. All contenders
-have the same trusted rows. A score of a set is the mean over the classifiers and the seeds; means over the sets stand with
-their standard errors. *Best cheap* is the one with the highest mean of its column, chosen with hindsight. The *oracle*
-is balanced weights without the wrong rows. p-values are two-sided, of Wilcoxon's signed ranks and of the sign test over
-the sets, and not corrected for their number.{half}
+have the same trusted rows. A score of a set is the mean over the classifiers and the seeds; means over the sets stand
+with their standard errors. *Best cheap* is the one with the highest mean of its column, chosen with hindsight. The
+*oracle* is balanced weights without the wrong rows. p-values are two-sided, of Wilcoxon's signed ranks and of the sign
+test over the sets, and not corrected for their number.{half}
 """
 
 
@@ -66,11 +66,11 @@ def section(suite, is_network, scores, lines, folder):
     if not frames:
         return [heading(name.capitalize(), "-"), "No draw has a score of every contender."]
     n_sets, n_seeds = scores["set"].nunique(), scores["seed"].nunique()
-    used = ", ".join(f"{column}: {len(frame)}" for column, frame in frames.items())
+    models = ", ".join(sorted(scores["model"].unique()))
+    used = ", ".join(f"{len(frame)} ({column})" for column, frame in frames.items())
     parts = [
         heading(name.capitalize(), "-"),
-        f"{n_sets} sets, {n_seeds} seeds, {', '.join(sorted(scores['model'].unique()))}. "
-        f"Sets that have all scores, by column: {used}.",
+        f"Data sets: {n_sets}; seeds: {n_seeds}; classifiers: {models}. Sets with all scores: {used}.",
         mean_table(frames),
     ]
     cheap = CHEAP_NETWORKS if is_network else tuple(CHEAP)
@@ -108,11 +108,12 @@ def mean_table(frames):
     names = sorted(names, key=lambda name: np.nanmean([s["mean"].get(name, np.nan) for s in summaries.values()]))
     rows = []
     for name in names:
-        cells = [
-            f"{with_error(s['mean'].get(name, np.nan), s['se'].get(name, np.nan))} ({ranks[column].get(name, np.nan):.1f})"
-            for column, s in summaries.items()
-        ]
-        rows.append([name, *(cell.replace(" (nan)", "") for cell in cells)])
+        cells = []
+        for column, summary in summaries.items():
+            mean, error = (summary[part].get(name, np.nan) for part in ("mean", "se"))
+            rank = f" ({ranks[column][name]:.1f})" if name in ranks[column] else ""
+            cells.append(with_error(mean, error) + rank)
+        rows.append([name, *cells])
     return table("Mean and standard error over the sets, and average rank", ["contender", *frames], rows)
 
 
@@ -205,8 +206,8 @@ def lost_tasks(suite, scores, columns):
         if BASE not in draws:
             continue
         lost = draws.sub(draws[BASE], axis=0) < -LOST_TASK
-        for name in draws.columns.drop([BASE, ORACLE], errors="ignore"):
-            rows.append([column, name, f"{lost[name].mean():.1%}", len(draws)])
+        names = draws.columns.drop([BASE, ORACLE], errors="ignore")
+        rows += [[column, name, f"{lost[name].mean():.1%}", len(draws)] for name in names]
     title = f"Share of tasks that lose more than {LOST_TASK} against balanced weights"
     return [table(title, ["labels", "contender", "share", "tasks"], rows)]
 

@@ -1,17 +1,26 @@
 """The results file: one JSON line for each thing that was measured; a later line replaces an earlier one."""
 
 import json
+import traceback
 from pathlib import Path
 
-__all__ = ["FIELDS", "ResultsFile", "record"]
+__all__ = ["FIELDS", "SCORE", "ResultsFile", "failed", "record"]
 
 # What a line says beside "measure" and "value". Without model: of the contender; without contender: of the draw.
 FIELDS = ("suite", "set", "half", "noise", "rows", "seed", "contender", "model")
+SCORE = "balanced accuracy"
 
 
 def record(cell, contender, model, measure, value):
     """One line."""
     return {**cell, "contender": contender, "model": model, "measure": measure, "value": value}
+
+
+def failed(cell, contender, error):
+    """The line of an exception."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {error} ({frame.name}, line {frame.lineno})"
+    return record(cell, contender, None, "error", text)
 
 
 class ResultsFile:
@@ -35,9 +44,7 @@ class ResultsFile:
 
     def finished(self):
         """{(cell, contender, model)} that have a score, or None as one where the contender does not apply."""
-        return {
-            tuple(found[name] for name in FIELDS) for found in self.read() if found["measure"] == "balanced accuracy"
-        }
+        return {tuple(found[name] for name in FIELDS) for found in self.read() if found["measure"] == SCORE}
 
     def add(self, records):
         self.path.parent.mkdir(parents=True, exist_ok=True)

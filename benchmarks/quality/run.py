@@ -1,7 +1,6 @@
 """Run what has not been run: every contender on every draw of every set, the draws in parallel."""
 
 import time
-import traceback
 import warnings
 
 import numpy as np
@@ -17,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from skotw.metrics import mislabel_auc
 
 from .contenders import CONTENDERS
-from .results import FIELDS, record
+from .results import FIELDS, SCORE, failed, record
 
 __all__ = ["MODELS", "cells", "run", "run_cell"]
 
@@ -43,7 +42,7 @@ def cells(sources, seeds, half="all", noise=None, rows=None):
     ]
 
 
-def run(work, results, names, models, jobs=1, again=False, evaluate=None):
+def run(work, results, names, models, evaluate, jobs=1, again=False):
     """Run the cells and write their lines; return the number of errors.
 
     Parameters
@@ -55,12 +54,12 @@ def run(work, results, names, models, jobs=1, again=False, evaluate=None):
         Contenders.
     models : list of str
         Of those that a source has.
+    evaluate : callable
+        ``evaluate(source, cell, todo) -> (cell, records)``, with ``todo`` a dict of contender: models.
     jobs : int
         Processes.
     again : bool
         Also what has been run.
-    evaluate : callable, default=run_cell
-        ``evaluate(source, cell, todo) -> records``, with ``todo`` a dict of contender: models.
     """
     done = set() if again else results.finished()
     tasks = []
@@ -75,8 +74,8 @@ def run(work, results, names, models, jobs=1, again=False, evaluate=None):
     print(f"{len(tasks)} of {len(work)} draws to do, {len(names)} contenders", flush=True)
     start, n_errors = time.perf_counter(), 0
     with parallel_config("loky", inner_max_num_threads=1):
-        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        for i, (cell, records) in enumerate(pool(delayed(evaluate or run_cell)(*task) for task in tasks), 1):
+        pool = Parallel(n_jobs=jobs, return_as="generator")
+        for i, (cell, records) in enumerate(pool(delayed(evaluate)(*task) for task in tasks), 1):
             results.add(records)
             n_errors += sum(found["measure"] == "error" for found in records)
             spent = time.perf_counter() - start
@@ -102,14 +101,12 @@ def run_cell(source, cell, todo):
         records = []
         for name, models in todo.items():
             if task is None:  # too few rows of a class
-                records += [record(cell, name, model, "balanced accuracy", None) for model in models]
+                records += [record(cell, name, model, SCORE, None) for model in models]
                 continue
             try:
                 records += _compete(task, cell, name, models)
             except Exception as error:  # one of thousands must not end the run
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                text = f"{type(error).__name__}: {error} ({frame.name}, line {frame.lineno})"
-                records.append(record(cell, name, None, "error", text))
+                records.append(failed(cell, name, error))
     if task is not None:
         records += [record(cell, None, None, fact, value) for fact, value in task.facts().items()]
     records.append(record(cell, None, None, "seconds", time.perf_counter() - start))
@@ -120,7 +117,7 @@ def _compete(task, cell, name, models):
     start = time.perf_counter()
     plan = CONTENDERS[name](task)
     if plan is None:
-        return [record(cell, name, model, "balanced accuracy", None) for model in models]
+        return [record(cell, name, model, SCORE, None) for model in models]
     records = [record(cell, name, None, "seconds to plan", time.perf_counter() - start)]
     if plan.train_weight is not None and not task.right.all():
         auc = mislabel_auc(plan.train_weight, task.y, ~task.right)
@@ -130,5 +127,5 @@ def _compete(task, cell, name, models):
     for model in models:
         fitted = plan.fit(MODELS[model])
         score = balanced_accuracy_score(task.y_test, fitted.predict(task.X_test))
-        records.append(record(cell, name, model, "balanced accuracy", float(score)))
+        records.append(record(cell, name, model, SCORE, float(score)))
     return records

@@ -1,10 +1,10 @@
 """The data sets of each suite, from a folder or, without one, from what scikit-learn brings along or a generator.
 
-folder       ``X`` and ``y`` of each file
-keel/*.npz   two classes
-tabular/*.npz  two classes or more
-noise/*.npz  ``X_train, y_train, X_test, y_test``, and labels by people who are often wrong: ``y_majority``, what most of
-             a row's annotators say, and ``y_random``, what one of them says
+keel/*.npz      ``X`` and ``y``, two classes
+tabular/*.npz   ``X`` and ``y``, two classes or more
+noise/*.npz     ``X_train, y_train, X_test, y_test``, and labels by people who are often wrong: ``y_majority``, what
+                most of a row's annotators say, and ``y_random``, what one of them says
+text/*/         ``train.tsv`` and ``test.tsv`` (or ``dev.tsv``), as "label TAB text" or as GLUE has them
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 from skotw.datasets import make_long_tailed
 
 from .task import NOISE, Task, draw, read
+from .texts import as_columns, text_loaders, text_task
 
 __all__ = ["ANNOTATED", "HALVES", "Source", "tabular_sources"]
 
@@ -75,7 +76,7 @@ def _keel(folder):
 
 def _tabular(folder):
     if folder is None:
-        loaders = {"digits": (load_digits, 20), "iris": (load_iris, 3), "wine": (load_wine, 3)}
+        loaders = {"digits": (load_digits, 8), "iris": (load_iris, 3), "wine": (load_wine, 3)}
         return _bundled("tabular", loaders)
     sets = files(folder, "tabular")
     return [Source("tabular", path.stem, partial(draw, partial(read, path)), half) for path, half in sets]
@@ -198,4 +199,17 @@ def _many_rows(i):
     return make_classification(21_000, 20, n_informative=8, flip_y=0.02, random_state=i, **params)
 
 
-_SUITES = {"keel": _keel, "tabular": _tabular, "noise": _noise, "synthetic": _synthetic, "rows": _rows}
+def _text(folder):
+    return [
+        Source("text", name, partial(_columns_of_texts, load, imbalance))
+        for name, (load, imbalance) in text_loaders(folder).items()
+    ]
+
+
+def _columns_of_texts(load, imbalance, noise, rows, seed):
+    return as_columns(text_task(load, imbalance, noise, rows, seed))
+
+
+_SUITES = {
+    "keel": _keel, "tabular": _tabular, "noise": _noise, "synthetic": _synthetic, "rows": _rows, "text": _text,
+}  # fmt: skip
