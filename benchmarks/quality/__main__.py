@@ -50,9 +50,6 @@ def parse(argv):
     running.add_argument("--data", default=os.environ.get("SKOTW_DATA"), help="folder of the data sets")
     running.add_argument("--seeds", type=int, default=3, help="number of seeds, 0 to SEEDS - 1 (default: 3)")
     running.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
-    running.add_argument(
-        "--half", choices=["choose", "confirm", "all"], default="all", help="of keel, tabular and rows"
-    )
     running.add_argument("--sets", nargs="+", help="names of sets (default: all of the suite)")
     running.add_argument("--noise", nargs="+", help="such as 'clean' '15 %%' '30 %%' (default: all of the suite)")
     running.add_argument("--rows", type=int, nargs="+", help="training rows at most (default: by suite)")
