@@ -326,8 +326,8 @@ def run_cell(source, cell, todo):
                 records.append(record(cell, BEST_EPOCH, "network", SCORE, found.pop(BEST_EPOCH)))
             found["seconds"] = time.perf_counter() - before
             records += [record(cell, name, None, measure, value) for measure, value in found.items()]
-    records += [record(cell, None, "network", fact, value) for fact, value in task.facts().items()]
-    records.append(record(cell, None, "network", "seconds", time.perf_counter() - start))
+    records += [record(cell, None, None, fact, value) for fact, value in task.facts().items()]
+    records.append(record(cell, None, None, "seconds", time.perf_counter() - start))
     return cell, records
 
 

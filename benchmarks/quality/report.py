@@ -38,50 +38,42 @@ def write(records, folder, half="all"):
     lines = pd.DataFrame(records)
     if half != "all":
         lines = lines[lines["half"].isna() | (lines["half"] == half)]
-    lines["half"] = lines["half"].fillna("")
+    lines = lines.assign(rows=lines["rows"].fillna(0).astype(int))  # None, for all, is no number to compare
     is_score = lines["measure"] == "balanced accuracy"
     scores = lines[is_score].dropna(subset=["value"]).astype({"value": float})
     folder.mkdir(parents=True, exist_ok=True)
     note = "" if half == "all" else f"\nOf sets that are in halves, the half to {half} is shown."
     parts = [INTRODUCTION.format(n_scores=len(scores), half=note)]
     for suite in dict.fromkeys(scores["suite"]):
-        of_suite = scores[scores["suite"] == suite]
-        for is_network in (False, True):
-            group = of_suite[(of_suite["model"] == "network") == is_network]
-            if len(group):
-                parts += section(suite, is_network, group, lines[lines["suite"] == suite], folder)
+        parts += section(suite, scores[scores["suite"] == suite], lines[lines["suite"] == suite], folder)
     parts += failures(lines)
     path = folder / "quality.rst"
-    path.write_text("\n".join(parts).strip() + "\n")
+    path.write_text("\n\n".join(part.strip("\n") for part in parts) + "\n")
     return path
 
 
-def section(suite, is_network, scores, lines, folder):
+def section(suite, scores, lines, folder):
     """Parts of the page on one suite."""
-    name = f"{suite}, networks" if is_network else suite
     columns = columns_of(scores)
     main = scores[~scores["contender"].isin(ABLATION)]
     frames = {column: statistics.over_sets(main[mask.reindex(main.index)]) for column, mask in columns.items()}
     frames = {column: frame for column, frame in frames.items() if len(frame)}
+    title = heading(suite.capitalize(), "-")
     if not frames:
-        return [heading(name.capitalize(), "-"), "No draw has a score of every contender."]
+        return [title, "No draw has a score of every contender."]
     n_sets, n_seeds = scores["set"].nunique(), scores["seed"].nunique()
     models = ", ".join(sorted(scores["model"].unique()))
     used = ", ".join(f"{len(frame)} ({column})" for column, frame in frames.items())
     parts = [
-        heading(name.capitalize(), "-"),
+        title,
         f"Data sets: {n_sets}; seeds: {n_seeds}; classifiers: {models}. Sets with all scores: {used}.",
         mean_table(frames),
     ]
-    cheap = CHEAP_NETWORKS if is_network else tuple(CHEAP)
     if any(OURS in frame for frame in frames.values()):
-        parts += [summary_table(frames, cheap), duel_table(frames)]
-        parts += [model_table(main, columns)] if not is_network else []
-        parts += losses(frames)
-    if not is_network:
-        parts += notes(lines, columns_of(lines)) + lost_tasks(suite, main, columns)
-        parts += ablation(scores, columns)
-    return [part for part in [*parts, *figures(name, frames, lines, folder)] if part]
+        cheap = CHEAP_NETWORKS if models == "network" else tuple(CHEAP)
+        parts += [summary_table(frames, cheap), duel_table(frames), model_table(main, columns), *losses(frames)]
+    parts += notes(lines, columns_of(lines)) + lost_tasks(suite, main, columns) + ablation(scores, columns)
+    return [part for part in [*parts, *figures(suite, frames, lines, folder)] if part]
 
 
 def columns_of(lines):
@@ -237,12 +229,12 @@ def failures(lines):
 # Figures
 
 
-def figures(name, frames, lines, folder):
+def figures(suite, frames, lines, folder):
     """Draw gains against noise, imbalance and rows; return the parts that show them."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    slug, parts = name.replace(", ", "_"), []
+    slug, parts = suite.replace(" ", "_"), []
     by_rows = {column: column.rpartition(", ")[::2] for column in frames}
     several_rows = all(noise for noise, _ in by_rows.values()) and all(r.endswith(" rows") for _, r in by_rows.values())
     for kind, title in (("means", "Mean balanced accuracy"), ("imbalance", "Gain of skotw on balanced, by imbalance")):
@@ -271,6 +263,7 @@ def draw_means(axes, frames):
             list(frames),
             [frame[name].mean() if name in frame else np.nan for frame in frames.values()],
             "o-",
+            linewidth=2.5 if name == OURS else 1.2,
             label=name,
         )
     axes.set(xlabel="labels", ylabel="balanced accuracy")
@@ -291,8 +284,7 @@ def draw_rows(axes, frames, by_rows):
                 rows, [f["gain"] for f in found], [f["se"] for f in found], marker="o", capsize=3, label=noise
             )
             drawn = True
-    axes.set(xscale="log", xlabel="training rows", ylabel="gain")
-    axes.axhline(0, color="grey", linewidth=0.8)
+    finish_gains(axes, "training rows")
     return drawn
 
 
@@ -304,9 +296,18 @@ def draw_imbalance(axes, frames, lines):
             x = imbalance.reindex(frame.index)
             axes.plot(x, frame[OURS] - frame[BASE], "o", alpha=0.7, label=column)
             drawn = True
-    axes.set(xscale="log", xlabel="rows of the largest class over rows of the smallest", ylabel="gain")
-    axes.axhline(0, color="grey", linewidth=0.8)
+    finish_gains(axes, "rows of the largest class over rows of the smallest")
     return drawn
+
+
+def finish_gains(axes, xlabel):
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(xscale="log", xlabel=xlabel, ylabel="gain in balanced accuracy")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.axhline(0, color="grey", linewidth=0.8)
 
 
 # ---------------------------------------------------------------------------------------------

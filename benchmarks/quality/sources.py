@@ -201,7 +201,7 @@ def _many_rows(i):
 
 def _text(folder):
     return [
-        Source("text", name, partial(_columns_of_texts, load, imbalance))
+        Source("text columns", name, partial(_columns_of_texts, load, imbalance))
         for name, (load, imbalance) in text_loaders(folder).items()
     ]
 

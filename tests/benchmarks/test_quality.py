@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from benchmarks.quality import contenders, report, sources, statistics, task, texts
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.results import SCORE, ResultsFile, record
-from benchmarks.quality.run import MODELS, run
+from benchmarks.quality.run import MODELS, run, run_cell
 from skotw import OTSampleWeighter, OTWeightedClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -266,7 +266,7 @@ def test_suites_run_and_report(suite, more, tmp_path, capsys, monkeypatch):
     assert main([*command, *names]) == 0
     assert path.stat().st_size == size
     main(["report", "--results", str(path), "--out", str(tmp_path / "page")])
-    assert suite.capitalize() in (tmp_path / "page" / "quality.rst").read_text()
+    assert {"text": "Text columns"}.get(suite, suite.capitalize()) in (tmp_path / "page" / "quality.rst").read_text()
 
 
 def test_unknown_names_are_refused(tmp_path):
@@ -307,6 +307,18 @@ def test_runs_go_on_where_they_were(tmp_path):
     values = {(line["contender"], line["model"]): line["value"] for line in results.read() if line["model"]}
     assert values["good", "LR"] == 0.7  # the later line counts
     assert json.loads(results.path.read_text().splitlines()[0])["measure"] == "error"
+
+
+@pytest.mark.parametrize("reason", ["too few rows of a class", "too many rows for a kernel"])
+def test_what_does_not_apply_is_not_tried_again(reason, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(contenders, "MOST_KERNEL_ROWS", 10)
+    one = None if reason.startswith("too few") else drawn
+    work = [(sources.Source("keel", "a", lambda noise, rows, seed: one), CELL)]
+    results = ResultsFile(tmp_path / "r.jsonl")
+    for _ in range(2):
+        assert run(work, results, ["kernel mean matching"], ["LR"], run_cell) == 0
+        assert [line["value"] for line in results.read() if line["measure"] == SCORE] == [None]
+    assert sum(SCORE in line for line in results.path.read_text().splitlines()) == 1
 
 
 def test_a_failing_contender_does_not_end_the_run(tmp_path, monkeypatch, capsys):
@@ -414,6 +426,13 @@ def parse_rst(page):
     docutils = pytest.importorskip("docutils.core")
     tree = docutils.publish_doctree(page, settings_overrides={"report_level": 5, "halt_level": 5})
     return [node.astext() for node in tree.findall() if node.tagname == "system_message"]
+
+
+def test_page_on_networks(tmp_path):
+    lines = lines_of({"plain": [0.5, 0.6], "skotw": [0.6, 0.8], "oracle": [0.7, 0.8]}, suite="image", model="network")
+    page = report.write([{**line, "rows": None} for line in lines], tmp_path).read_text()
+    assert '"30 %","plain","0.5500","0.7000","+0.1500 ± 0.0500"' in page
+    assert parse_rst(page) == []
 
 
 def test_page_of_one_half(tmp_path):
