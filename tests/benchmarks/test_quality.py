@@ -193,9 +193,9 @@ def test_confident_learning_prunes_the_wrong_labels():
 
 def test_confident_learning_leaves_one_row_of_each_label():
     y = np.array([0] * 20 + [1] * 3)
-    P = np.repeat([[0.9, 0.1], [0.8, 0.2]], [20, 3], axis=0)
-    P[:20, 1] += np.linspace(0, 0.01, 20)
-    assert (~contenders.label_issues(P, y))[y == 1].sum() >= 1
+    P = np.repeat([[0.8, 0.2], [0.9, 0.1]], [20, 3], axis=0)  # all three look like the other class
+    P[21] = 0.85, 0.15
+    assert np.flatnonzero(~contenders.label_issues(P, y)).tolist() == [*range(20), 21]
 
 
 def test_matching_weights_move_the_mean_to_the_trusted_rows():
