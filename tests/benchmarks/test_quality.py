@@ -409,6 +409,7 @@ def test_page_has_the_known_answers(tmp_path):
     assert '"30 %","balanced","+0.0600 ± 0.0292","4 / 0 / 1"' in page
     assert '"0.375"' in page  # sign test: 2 (1 + 5) / 2^5
     assert '"30 %","set 2","-0.050"' in page
+    assert page.count('"30 %","set ') == 1  # the one set that loses
     assert '"skotw","0.7500 ± 0.0158 (1.2)"' in page
     assert '"skotw","0.1000 ± 0.0000"' in page
     assert "Ablation: mean and" in page
