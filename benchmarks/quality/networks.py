@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
 from benchmarks._contenders import AuthorsNet, LearningToReweight, MetaWeightNet, WeighingNet
-from benchmarks._images import Augment, load_long_tailed_cifar
+from benchmarks._images import Images, load_long_tailed_cifar
 from benchmarks._networks import ResNet
 from skotw import OTSampleWeighter
 from skotw.datasets import make_long_tailed
@@ -34,7 +34,7 @@ from skotw.metrics import mislabel_auc
 
 from .results import SCORE, failed, record
 from .sources import Source
-from .task import Task, draw, given_labels, trusted_count
+from .task import Task, at_most, draw, given_labels, trusted_count
 from .texts import N_TOKENS, as_tokens, text_loaders, text_task
 
 __all__ = ["CONTENDERS", "Training", "network_sources", "run_cell"]
@@ -375,6 +375,12 @@ def residual_network(n_classes):
     return ResNet(16, 1, n_classes, bfloat16=True)
 
 
+def augmented(samples):
+    """Collate images, each shifted and mirrored at random."""
+    X, y = zip(*samples, strict=True)
+    return Images(torch.stack([torch.as_tensor(image) for image in X]), "cpu").augmented(list(enumerate(y)))
+
+
 def network_sources(suite, folder=None):
     """Sources of a suite, with their training."""
     return _SUITES[suite](folder)
@@ -396,7 +402,7 @@ def _image(folder):
     small = Training(digit_network, 12, 6, lr=0.05, batch_size=64)
     sources = [_source("image", "digits", partial(draw, digits), small)]
     if folder is not None:
-        training = Training(residual_network, 16, 6, collate=Augment())
+        training = Training(residual_network, 16, 6, collate=augmented)
         sources.append(_source("image", "CIFAR-10-LT", partial(_cifar, folder), training))
     return sources
 
@@ -411,7 +417,9 @@ _load_cifar = lru_cache(maxsize=1)(load_long_tailed_cifar)
 
 def _cifar(folder, noise, rows, seed):
     parts = _load_cifar(folder, CIFAR_IMBALANCE)
-    X, y = (part[:rows] for part in parts["train"])
+    X, y = parts["train"]
+    kept = np.concatenate(at_most(rows, [np.flatnonzero(y == c) for c in range(int(y.max()) + 1)]))
+    X, y = X[kept], y[kept]
     return Task(X, given_labels(y, noise, seed), y, *parts["meta"], *parts["test"], seed)
 
 
@@ -446,7 +454,8 @@ def _shapes(path, noise, rows, seed):
     rest = np.random.default_rng([seed, 0]).permutation(rest)
     by_class = [rest[y[rest] == c] for c in range(int(y.max()) + 1)]
     n = trusted_count(y[rest])
-    trusted, train = np.concatenate([of[:n] for of in by_class]), np.concatenate([of[n:] for of in by_class])
+    trusted = np.concatenate([of[:n] for of in by_class])
+    train = np.concatenate(at_most(rows, [of[n:] for of in by_class]))
     return Task(X[train], given_labels(y[train], noise, seed), y[train], X[trusted], y[trusted], X[test], y[test], seed)
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skotw.datasets import flip_labels
 
-__all__ = ["NOISE", "N_TRUSTED", "Task", "draw", "fit_weighted", "given_labels", "trusted_count"]
+__all__ = ["NOISE", "N_TRUSTED", "Task", "at_most", "draw", "fit_weighted", "given_labels", "trusted_count"]
 
 N_TRUSTED, LEAST_TRUSTED, MOST_TEST = 10, 3, 3000
 NOISE = ("clean", "15 %", "30 %", "30 % by class")

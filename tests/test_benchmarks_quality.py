@@ -485,6 +485,28 @@ def test_network_suites_run(networks, suite):
     assert {"skotw", "Meta-Weight-Net", "authors"} <= weighed
 
 
+def test_the_residual_network_is_trained_on_augmented_images(networks, monkeypatch):
+    from benchmarks._images import toy_images
+
+    toy = toy_images(2)
+    monkeypatch.setattr(networks, "_load_cifar", lambda folder, imbalance: toy)
+    (source,) = [source for source in networks.network_sources("image", "somewhere") if source.name != "digits"]
+    source = replace(source, training=replace(source.training, stage_1=1, stage_2=1))
+    names = ["LDAM-DRW", "skotw"]
+    _, records = networks.run_cell(
+        source, {**CELL, "noise": "30 %", "rows": 100}, {name: ["network"] for name in names}
+    )
+    assert [line["contender"] for line in records if line["measure"] == SCORE] == names
+    facts = {line["measure"]: line["value"] for line in records}
+    assert (facts["n_train"], facts["n_classes"]) == (pytest.approx(100, abs=5), 10)
+    assert facts["imbalance"] == pytest.approx(2, abs=0.3)  # fewer rows of every class
+    X = np.arange(2 * 3 * 32 * 32, dtype="float32").reshape(2, 3, 32, 32)
+    images, labels = networks.augmented([(X[0], 4), (X[1], 5)])
+    assert labels.tolist() == [4, 5]
+    assert set(images[1].flatten().tolist()) <= {0.0, *X[1].ravel().tolist()}
+    assert len(set(images[1].flatten().tolist())) > 0.7 * X[1].size
+
+
 def test_losses_of_networks(networks):
     import torch
     from torch.nn.functional import cross_entropy
