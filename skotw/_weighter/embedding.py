@@ -11,6 +11,7 @@ from skotw._compat import get_namespace
 from skotw._transport.arrays import to_numpy
 from skotw._transport.blocks import one_blas_thread
 from skotw._transport.standardise import Standardise
+from skotw._validation import is_plain
 
 from .compute import compute_of
 from .frames import category_column, column_kinds, is_frame, number_column
@@ -80,8 +81,8 @@ class ScaleEmbedding(BaseEstimator):
         if not self.is_frame_:
             if sparse.issparse(X):
                 return X
-            # by itself it meets lists and whole numbers, too
-            X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
+            if not is_plain(X, 2):  # by itself it meets lists and whole numbers, too
+                X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
             return self.scaler_.transform(X, compute_of(self.n_jobs))
         if not is_frame(X):
             raise ValueError(
@@ -142,14 +143,15 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
         If the rows are not two-dimensional, or hold NaN or infinity.
     """
     Z = X if transformer is None else transformer.transform(X)
-    Z = check_array(
-        Z,
-        accept_sparse="csr",
-        dtype=float_dtypes(Z),
-        ensure_all_finite=False,
-        ensure_min_features=0 if transformer is not None else 1,
-        input_name=name,
-    )
+    if not is_plain(Z, 2):
+        Z = check_array(
+            Z,
+            accept_sparse="csr",
+            dtype=float_dtypes(Z),
+            ensure_all_finite=False,
+            ensure_min_features=0 if transformer is not None else 1,
+            input_name=name,
+        )
     try:
         assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """OTSampleWeighter: check, embed, hand over to the transport, publish the result."""
 
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -7,12 +8,21 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, available_if, fit_context, num_samples
+from skotw._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    available_if,
+    fit_context,
+    num_samples,
+    validate_parameter_constraints,
+)
 from skotw._transport.arrays import like
 from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
+from .compute import one_blas_thread_beside
 from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
@@ -26,6 +36,9 @@ __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
 # Below this share of the effective size of the prior weights, a few rows are all that counts.
 _COLLAPSE = 0.1
+
+# Types of parameters whose values say it all.
+_PLAIN = (str, float, int, bool, type(None))
 
 # What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
 _FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
@@ -309,8 +322,9 @@ class OTSampleWeighter(BaseEstimator):
         with unchanged_on_error(self):
             settings = Settings.of(self)
             checked = _checked(given, settings)
-            start = settle(checked)
-            fitted, weights = solve(start)
+            with one_blas_thread_beside(checked.chunk.reference):
+                start = settle(checked)
+                fitted, weights = solve(start)
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
@@ -588,6 +602,13 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
+    def _validate_params(self):
+        values = [getattr(self, name) for name in self._parameter_constraints]
+        if all(type(value) in _PLAIN for value in values):
+            _validate_once(type(self), *values)
+        else:
+            super()._validate_params()
+
     def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
@@ -616,6 +637,14 @@ class OTSampleWeighter(BaseEstimator):
             line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _validate_once(weighter, *values):
+    """Refuse parameters out of their constraints; a search checks the same ones in every fold."""
+    constraints = weighter._parameter_constraints
+    params = dict(zip(constraints, values, strict=True))
+    validate_parameter_constraints(constraints, params, caller_name=weighter.__name__)
 
 
 def _checked(given, settings, *, stream=False):

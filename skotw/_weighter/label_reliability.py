@@ -29,13 +29,14 @@ and as one of those that queries meet, to first order.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.integrate import trapezoid
 
 from skotw._transport.arrays import take, to_numpy
 from skotw._transport.blocks import Partition, rows_per_block
-from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, laplace_tables
+from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, share_table
 from skotw._validation import warn
 from skotw.meta._sampling import choose_evenly
 
@@ -268,8 +269,10 @@ class ReliabilityMeter:
             return LabelReliability.unknown(len(present))
         met = np.flatnonzero(np.isin(self.codes, present))
         codes, row = np.searchsorted(present, self.codes[met]), np.searchsorted(met, self.queries[asked])
-        trusted = _Trusted(codes, self.weight[met], self.positions[np.ix_(asked, met)], row)
         histograms = self.histograms if len(present) == len(self.mass) else self.histograms[present]
+        positions = self.positions[np.ix_(asked, met)]
+        last_bin = max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(positions.max()) + 1)
+        trusted = _Trusted(codes, self.weight[met], positions, row, last_bin + 1)
         return _estimate(histograms, self.mass[present], asked, trusted)
 
 
@@ -284,42 +287,53 @@ class _Trusted:
     Attributes
     ----------
     codes : ndarray of shape (M,)
-    lower, upper_share : ndarray of shape (Q, M)
-        Bin of each row for each query, and the share of its mass that goes to the next bin.
+    query_row, query_class : ndarray of shape (Q,)
+    n_bins : int
+    bins, upper_share : ndarray of shape (Q, M)
+        Place of each row's bin in a table (Q, bins), and the share of its mass that goes to the next bin.
     share : ndarray of shape (Q, M)
         Weight of each row within its class, 0 for the query itself.
     gap : ndarray of shape (Q, M)
         What the mean of a class loses without the row, as a multiple of the row's own distance from the mean.
     """
 
-    def __init__(self, codes, weight, positions, query_row):
-        self.codes, self.query_row, self.query_class = codes, query_row, codes[query_row]
-        self.lower = positions.astype(np.intp)
-        self.upper_share = positions - self.lower
+    def __init__(self, codes, weight, positions, query_row, n_bins):
+        self.codes, self.query_row, self.query_class, self.n_bins = codes, query_row, codes[query_row], n_bins
+        n_queries = np.arange(len(query_row))
+        lower = positions.astype(np.intp)
+        self.bins, self.upper_share = lower + n_bins * n_queries[:, None], positions - lower
+        self._n_rows = np.bincount(codes)
+        self._class_of = codes + len(self._n_rows) * n_queries[:, None]
         met = np.tile(weight, (len(query_row), 1))
-        met[np.arange(len(query_row)), query_row] = 0.0
+        met[n_queries, query_row] = 0.0
         total = self._of_class(met)
         self.share = met / np.where(total > 0, total, 1.0)
         alone = self.share > 1.0 - 1e-12  # without it there would be no mean
         self.gap = np.where(alone, 0.0, met / np.where(alone, 1.0, total - met))
 
+    @property
+    def n_classes(self):
+        return len(self._n_rows)
+
     def _of_class(self, values):
         """Sums over each query's rows of a class, at every row of the class."""
-        n_queries, n_classes = len(values), int(self.codes.max()) + 1
-        index = self.codes + n_classes * np.arange(n_queries)[:, None]
-        return np.bincount(index.ravel(), values.ravel(), n_queries * n_classes)[index]
+        return np.bincount(self._class_of.ravel(), values.ravel(), len(values) * self.n_classes)[self._class_of]
 
-    def histograms(self, values, n_bins):
+    def histograms(self, values):
         """Histograms (Q, bins) of the values (Q, M)."""
-        index = self.lower + n_bins * np.arange(len(values))[:, None]
-        upper = values * self.upper_share
-        out = np.bincount(index.ravel(), (values - upper).ravel(), len(values) * n_bins)
-        out += np.bincount(index.ravel() + 1, upper.ravel(), len(values) * n_bins)
-        return out.reshape(-1, n_bins)
+        upper, size = values * self.upper_share, len(values) * self.n_bins
+        out = np.bincount(self.bins.ravel(), (values - upper).ravel(), size)
+        out += np.bincount(self.bins.ravel() + 1, upper.ravel(), size)
+        return out.reshape(-1, self.n_bins)
+
+    @cached_property
+    def mean_histogram(self):
+        """Mean over the classes of their rows' normalised histograms, (Q, bins)."""
+        return self.histograms(self.share) / self.n_classes
 
     def without_row(self, table, factor):
         """What the class mean of a table (Q, bins), times a factor (Q, M), gains if a row is left out, (Q, M)."""
-        lower, upper = (np.take_along_axis(table, self.lower + step, axis=1) for step in (0, 1))
+        lower, upper = table.take(self.bins), table.take(self.bins + 1)
         value = factor * (lower + self.upper_share * (upper - lower))
         return self.gap * (self._of_class(self.share * value) - value)
 
@@ -333,10 +347,15 @@ class _Trusted:
         sums = query_part @ (query_group[:, None] == np.arange(len(size)))
         mean, size = (sums / np.maximum(size, 1))[:, query_group], size[query_group]
         loss[:, self.query_row] += np.where(size > 1, (mean - query_part) * size / np.maximum(size - 1, 1), 0.0)
-        n_rows = np.bincount(self.codes)
-        order, first = np.argsort(self.codes, kind="stable"), np.cumsum(n_rows) - n_rows
-        loss -= (np.add.reduceat(loss[:, order], first, axis=1) / n_rows)[:, self.codes]
-        return np.sqrt(loss**2 @ (1.0 - 1.0 / n_rows)[self.codes])
+        order, first, kept = self._by_class
+        loss -= (np.add.reduceat(loss[:, order], first, axis=1) / self._n_rows)[:, self.codes]
+        return np.sqrt(loss**2 @ kept)
+
+    @cached_property
+    def _by_class(self):
+        """Rows class by class, where each class starts, and the share of a row's class that is left without it."""
+        order, first = np.argsort(self.codes, kind="stable"), np.cumsum(self._n_rows) - self._n_rows
+        return order, first, (1.0 - 1.0 / self._n_rows)[self.codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,33 +381,30 @@ class _Shares:
     @classmethod
     def of(cls, labelled, mean_labelled, trusted, label):
         """Shares from the normalised histograms (Q, bins) of rows labelled so, and their mean over all labels."""
-        n_classes, n_bins = int(trusted.codes.max()) + 1, labelled.shape[1]
-        slope, decay = laplace_tables(n_bins)
+        n_classes, table = trusted.n_classes, share_table(trusted.n_bins)
 
         def of_rest(whole, own):
             return (n_classes * whole - own) / (n_classes - 1)
 
         mine = trusted.codes == label[:, None]
-        T = trusted.histograms(trusted.share * mine, n_bins)
-        T_rest = of_rest(trusted.histograms(trusted.share, n_bins) / n_classes, T) @ decay
-        S_slope, T_slope, T_decay = labelled @ slope, T @ slope, T @ decay
-        S_rest = of_rest(mean_labelled, labelled) @ decay
+        T = trusted.histograms(trusted.share * mine)
+        T_rest, S_rest = of_rest(trusted.mean_histogram, T), of_rest(mean_labelled, labelled)
+        # mean shares for a row in each bin: of S and of T beside it, and its own beside the rest
+        of_S, of_T, beside_rest = labelled @ table, T @ table, T_rest @ table.T
         equal = np.where(mine, 1.0, 1.0 / (n_classes - 1))
-        b_rows = trusted.without_row(T_rest @ slope.T, mine) + trusted.without_row(T_slope @ decay.T, equal * ~mine)
         return cls(
             label,
-            a=(S_slope * S_rest).sum(axis=1),
-            b=(T_slope * T_rest).sum(axis=1),
-            y=(S_slope * (T_decay + T_rest)).sum(axis=1),
-            b_rows=b_rows,
-            y_rows=trusted.without_row(S_slope @ decay.T, equal),
+            a=(of_S * S_rest).sum(axis=1),
+            b=(of_T * T_rest).sum(axis=1),
+            y=(of_S * (T + T_rest)).sum(axis=1),
+            b_rows=trusted.without_row(beside_rest, mine) + trusted.without_row(of_T, equal * ~mine),
+            y_rows=trusted.without_row(of_S, equal),
         )
 
 
 def _estimate(histograms, mass, asked, trusted):
     """:class:`LabelReliability` from histograms (K, Q, bins) of the K groups of that mass, by the queries asked."""
-    n_classes, own = len(mass), trusted.query_class
-    n_bins = 1 + max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(trusted.lower.max()) + 1)
+    n_classes, own, n_bins = len(mass), trusted.query_class, trusted.n_bins
     mean_labelled = sum(of[asked, :n_bins] / total for of, total in zip(histograms, mass, strict=True)) / n_classes
 
     def shares(label):
