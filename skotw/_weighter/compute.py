@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from joblib import effective_n_jobs
 from sklearn import get_config
 
@@ -27,12 +28,15 @@ def compute_of(n_jobs):
     return Compute(n_threads, min(Compute.block_bytes, memory), memory)
 
 
-def one_blas_thread_beside(rows):
-    """Context of a whole fit: all that it does to NumPy rows wants this limit, and setting it takes its time.
+def one_blas_thread_of(settings, rows):
+    """Context of a whole fit, all of whose steps want this limit: setting it takes longer than some of them.
 
     Parameters
     ----------
-    rows : array
-        Those of other libraries run threads of their own.
+    settings : Settings
+        Transformers that are the user's have all threads.
+    rows : as they came
+        Tensors have threads of their own.
     """
-    return one_blas_thread() if isinstance(rows, np.ndarray) else nullcontext()
+    ours = settings.embeds_by_itself and (isinstance(rows, np.ndarray) or not is_array_api_obj(rows))
+    return one_blas_thread() if ours else nullcontext()

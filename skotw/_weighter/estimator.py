@@ -22,7 +22,7 @@ from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
-from .compute import one_blas_thread_beside
+from .compute import one_blas_thread_of
 from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
@@ -319,12 +319,11 @@ class OTSampleWeighter(BaseEstimator):
             If the iterations of ``reg_prior > 0`` or ``solver="gradient"`` end before they converge.
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
-        with unchanged_on_error(self):
-            settings = Settings.of(self)
+        settings = Settings.of(self)
+        with unchanged_on_error(self), one_blas_thread_of(settings, X):
             checked = _checked(given, settings)
-            with one_blas_thread_beside(checked.chunk.reference):
-                start = settle(checked)
-                fitted, weights = solve(start)
+            start = settle(checked)
+            fitted, weights = solve(start)
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))

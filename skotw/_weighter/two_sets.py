@@ -1,5 +1,7 @@
 """What looks wrong about a meta set beside its training set: what is refused, and what is legal but seldom meant."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import sparse
 from scipy.special import pdtrc
@@ -219,6 +221,7 @@ def _mixed(values):
     return bits ^ (bits >> np.uint64(32))
 
 
+@lru_cache(maxsize=8)
 def _factors(n):
     """Odd factors, one per column."""
     return np.random.default_rng(0).integers(0, 2**63, n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
