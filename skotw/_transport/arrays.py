@@ -9,7 +9,6 @@ from array_api_compat import array_namespace, device, is_torch_array, to_device
 from numpy.typing import NDArray
 from scipy import sparse
 
-
 _NUMPY = array_namespace(np.empty(0))
 
 

@@ -14,7 +14,7 @@ from skotw._transport.standardise import Standardise
 from skotw._validation import is_plain
 
 from .compute import compute_of
-from .frames import category_column, column_kinds, is_frame, number_column
+from .frames import category_column, column_kinds, is_frame, number_columns
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
@@ -67,12 +67,13 @@ class ScaleEmbedding(BaseEstimator):
             self.encoder_ = encoder.fit(self._categories(X))
 
     def _numbers(self, X):
-        columns = [number_column(X, name) for name in self.numeric_]
-        for name, column in zip(self.numeric_, columns, strict=True):
-            if np.isinf(column).any():
-                row = np.flatnonzero(np.isinf(column))[0]
-                raise ValueError(f"Column {name!r} contains infinity, first in row {row}. {_AGAINST_INFINITY}")
-        return np.column_stack(columns)
+        values = number_columns(X, self.numeric_)
+        infinite = np.isinf(values)
+        if infinite.any():
+            column, row = np.argwhere(infinite.T)[0]
+            name = self.numeric_[column]
+            raise ValueError(f"Column {name!r} contains infinity, first in row {row}. {_AGAINST_INFINITY}")
+        return values
 
     def _categories(self, X):
         return np.column_stack([category_column(X, name) for name in self.categorical_])
