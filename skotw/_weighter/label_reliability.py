@@ -263,11 +263,12 @@ class ReliabilityMeter:
 
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
-        present = np.flatnonzero(self.mass)
-        asked = np.flatnonzero(np.isin(self.codes[self.queries], present))
+        has_rows = self.mass > 0
+        present, known = np.flatnonzero(has_rows), has_rows[self.codes]
+        asked = np.flatnonzero(known[self.queries])
         if len(present) < 2 or not len(asked):
             return LabelReliability.unknown(len(present))
-        met = np.flatnonzero(np.isin(self.codes, present))
+        met = np.flatnonzero(known)
         codes, row = np.searchsorted(present, self.codes[met]), np.searchsorted(met, self.queries[asked])
         histograms = self.histograms if len(present) == len(self.mass) else self.histograms[present]
         positions = self.positions[np.ix_(asked, met)]
@@ -337,19 +338,26 @@ class _Trusted:
         value = factor * (lower + self.upper_share * (upper - lower))
         return self.gap * (self._of_class(self.share * value) - value)
 
-    def jackknife(self, query_part, query_group, row_part):
+    def jackknife(self, query_part, gains, row_part):
         """Standard errors of L estimates, to which queries contribute (L, Q) and rows are worth (L, M).
 
-        The mean of a group of queries is taken over ``query_group``.
+        ``gains`` are those of :meth:`gains_without`, for the groups over which the mean of the queries is taken.
         """
         loss = row_part.copy()
-        size = np.bincount(query_group)
-        sums = query_part @ (query_group[:, None] == np.arange(len(size)))
-        mean, size = (sums / np.maximum(size, 1))[:, query_group], size[query_group]
-        loss[:, self.query_row] += np.where(size > 1, (mean - query_part) * size / np.maximum(size - 1, 1), 0.0)
+        loss[:, self.query_row] += query_part @ gains
         order, first, kept = self._by_class
         loss -= (np.add.reduceat(loss[:, order], first, axis=1) / self._n_rows)[:, self.codes]
         return np.sqrt(loss**2 @ kept)
+
+    def gains_without(self, query_group):
+        """What a sum of the queries' parts gains, per part (Q) and query (Q), if that query is left out of its group.
+
+        The others of the group then count as much more.
+        """
+        same = query_group[:, None] == query_group
+        size = same.sum(axis=1)
+        left = np.where(size > 1, 1.0 / np.maximum(size - 1, 1), 0.0)
+        return same * left - np.diag(left * size)
 
     @cached_property
     def _by_class(self):
@@ -425,7 +433,7 @@ def _estimate(histograms, mass, asked, trusted):
         part = asked_of / separation
         among = np.where(n_queries[own] > 1, own, n_classes)
         of_queries, of_rows = part * (a - unclipped * b), -unclipped * (part @ seen[0].b_rows)
-        overall_se = trusted.jackknife(of_queries[None], among, of_rows[None])[0]
+        overall_se = trusted.jackknife(of_queries[None], trusted.gains_without(among), of_rows[None])[0]
         overall = np.clip(unclipped, 0.0, 1.0)
 
     # (7): p = sum of g u over 2 g^2, where g = b - 1/2 and u = y + b - 3/2, over one kind of queries or both
@@ -440,22 +448,23 @@ def _estimate(histograms, mass, asked, trusted):
     signs = (1.0, -1.0)  # the other class's queries have b below 1/2
     separation = sum(sign * g_k for sign, g_k in zip(signs, g, strict=False)) / len(seen)
     of_b = [sign * of / len(seen) for sign, of in zip(signs, kinds, strict=False)]
-    told = separation > np.maximum(
-        _LEAST_SEPARATION, 2.0 * _standard_error(trusted, seen, [0.0 * of for of in kinds], of_b)
-    )
+    gains = trusted.gains_without(own)
+    se_b = _standard_error(trusted, gains, [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)])
+    told = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
     norm = np.where(told, 2.0 * (g**2).sum(axis=0), 1.0)
     p = (g * u).sum(axis=0) / norm
     of_y = [of * (g_k / norm)[:, None] for of, g_k in zip(kinds, g, strict=True)]
     of_b = [of * ((g_k + u_k - 4.0 * p * g_k) / norm)[:, None] for of, g_k, u_k in zip(kinds, g, u, strict=True)]
-    se = _standard_error(trusted, seen, of_y, of_b)
+    terms = [(of, s.y, s.y_rows) for of, s in zip(of_y, seen, strict=True)]
+    terms += [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)]
+    se = _standard_error(trusted, gains, terms)
     precision, precision_se = np.full((2, n_classes), np.nan)
     precision[labels[told]], precision_se[labels[told]] = np.clip(p[told], 0.0, 1.0), se[told]
     return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
 
 
-def _standard_error(trusted, seen, of_y, of_b):
-    """Standard errors of sums of the shares y and b, each kind of query with its factors (L, Q)."""
-    parts = list(zip(seen, of_y, of_b, strict=True))
-    of_queries = sum(y * s.y + b * s.b for s, y, b in parts)
-    of_rows = sum(y @ s.y_rows + b @ s.b_rows for s, y, b in parts)
-    return trusted.jackknife(of_queries, trusted.query_class, of_rows)
+def _standard_error(trusted, gains, terms):
+    """Standard errors of sums over queries of factors (L, Q) times shares (Q,), which rows are worth (Q, M)."""
+    of_queries = sum(factor * share for factor, share, _ in terms)
+    of_rows = sum(factor @ of_rows for factor, _, of_rows in terms)
+    return trusted.jackknife(of_queries, gains, of_rows)
