@@ -1,12 +1,14 @@
-"""What tests and documentation share: one OpenMP thread, and no deep learning where its extra is not installed."""
+"""What tests and documentation share: one OpenMP thread, and no modules whose libraries are not installed."""
 
 import importlib.util
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-if any(importlib.util.find_spec(name) is None for name in ("torch", "skorch")):
-    collect_ignore_glob = ["skotw/deep/*"]
+_NEEDS = {"skotw/deep/*": ("torch", "skorch"), "skotw/_transport/fused_kernels.py": ("torch", "triton")}
+collect_ignore_glob = [
+    path for path, names in _NEEDS.items() if any(importlib.util.find_spec(name) is None for name in names)
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

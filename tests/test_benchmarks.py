@@ -1,6 +1,7 @@
 """The benchmark scripts run, at sizes that say nothing."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    (path,) = FOLDER.rglob(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -107,7 +109,7 @@ def test_transport_speed_memory_of_a_fresh_process():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # by torch's forward mode
-def test_epoch_time(capsys, monkeypatch):
+def test_epoch_time(capsys, monkeypatch, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("skorch")
     monkeypatch.syspath_prepend(FOLDER)
@@ -118,5 +120,10 @@ def test_epoch_time(capsys, monkeypatch):
     assert "target at most 1.05" in capsys.readouterr().out
     chosen = ["authors lean", "authors lean 64", "MW-Net forward"]
     assert list(module.main([*sizes, "--contenders", *chosen])) == ["plain", *chosen]
+    out = tmp_path / "medians.json"
+    module.main([*sizes, "--resident", "--out", str(out), "--contenders", "cached", "L2RW", "authors"])
+    medians = json.loads(out.read_text())
+    assert list(medians) == ["plain", "cached", "L2RW", "authors"]
+    assert medians["plain"]["x plain"] == 1
     with pytest.raises(ValueError, match="no contender 'authors large'"):
         module.main([*sizes, "--contenders", "authors large"])
