@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
@@ -80,7 +81,7 @@ class Partition:
     @classmethod
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
-        edges = (0, *np.cumsum(counts, dtype=np.intp).tolist())
+        edges = (0, *accumulate(map(int, counts)))
         groups = range(len(counts))
         blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
         return cls(edges, rows_per_block, blocks)
@@ -129,7 +130,7 @@ def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | Non
     """
     if X is not None and on_accelerator(X):
         return max(1, DEVICE_BLOCK_BYTES // max(1, n_columns * itemsize))
-    return int(np.clip(compute.block_bytes // max(1, n_columns * itemsize), 1, 4096))
+    return min(max(1, compute.block_bytes // max(1, n_columns * itemsize)), 4096)
 
 
 @lru_cache(maxsize=1)
@@ -214,11 +215,15 @@ def for_blocks(
     ours = is_numpy_namespace(xp)
     # a thread is worth its start from about one full block on
     n_threads = min(compute.n_threads, sum(b.n_rows for b in partition.blocks) // partition.block_rows) if ours else 1
-    queue = _Queue(function, partition.blocks, consume)
     with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
-            queue.work()
+            work: dict[str, Any] = {}
+            for block in partition.blocks:
+                result = function(block, work)
+                if consume is not None:
+                    consume(block, result)
             return
+        queue = _Queue(function, partition.blocks, consume)
         # this thread works as well: waiting for others, it would be woken for each block
         others = [_helpers().submit(queue.work) for _ in range(n_threads - 1)]
         try:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
 from skotw._transport.rows import reference_of
-from skotw._validation import check_index, check_weights, named, to_numpy
+from skotw._validation import check_index, check_weights, is_plain, named, to_numpy
 
 from .compute import compute_of
 from .confidence import Confidence
@@ -156,6 +156,8 @@ class Intake:
         return like(roots, Z.data if issparse(Z) else Z)
 
     def _check(self, X, name, least):
+        if self._takes_as_it_is(X, least):
+            return X, self.features or {"n_features_in_": X.shape[1]}
         keeper, reset = _Keeper(), self.features is None
         vars(keeper).update(self.features or {})
         ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
@@ -180,6 +182,13 @@ class Intake:
             return validate_data(keeper, rows, reset=reset, **checks), vars(keeper)
         validate_data(keeper, X, reset=reset, skip_check_array=True)
         return check_array(rows, **checks, input_name=name), vars(keeper)
+
+    def _takes_as_it_is(self, X, least):
+        """Whether the checks below would find nothing to change or to refuse."""
+        if not (is_plain(X, 2) and len(X) >= least and self.settings.embeds_by_itself):
+            return False
+        of_array = self.container is None or self.container.kind == "array"
+        return of_array and (self.features is None or self.features == {"n_features_in_": X.shape[1]})
 
     def _fit_embedding(self, X, y, sample_weight):
         settings = self.settings

@@ -8,7 +8,7 @@ from skotw._compat import num_samples
 from skotw._validation import to_numpy, warn
 
 from .containers import is_records
-from .frames import frame_values, is_frame, paired_columns
+from .frames import frame_values, is_frame, paired_columns, paired_numbers
 from .row_keys import factors, hash_numbers, hash_sparse, mixed
 
 __all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
@@ -110,8 +110,10 @@ def _far_share(X, X_meta, some):
 def _number_pairs(X, X_meta, some):
     """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) == set(X_meta.columns):
-            yield from paired_columns(X[some], X_meta, numbers_only=True)
+        if set(X.columns) != set(X_meta.columns):
+            return
+        pair = paired_numbers(X[some], X_meta)
+        yield from paired_columns(X[some], X_meta, numbers_only=True) if pair is None else [pair]
         return
     pair = [_plain_numbers(rows) for rows in (X, X_meta)]
     if all(rows is not None for rows in pair):
@@ -163,7 +165,10 @@ def _hashed(X, X_meta):
         keys = hash_sparse(sparse.csr_array(X))
         return keys, hash_sparse(sparse.csr_array(X_meta)), lambda: keys
     if is_frame(X) and is_frame(X_meta):
-        return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
+        if set(X.columns) != set(X_meta.columns):
+            return None
+        pair = paired_numbers(X, X_meta)
+        return _hashed_frames(X, X_meta) if pair is None else _hashed_arrays(*pair)
     if is_records(X) and is_records(X_meta):
         try:
             keys, meta = (np.array([hash(row) for row in rows]) for rows in (X, X_meta))
