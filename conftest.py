@@ -1,12 +1,15 @@
-"""What tests and documentation share: one OpenMP thread, and no deep learning where its extra is not installed."""
+"""What tests and documentation share: one OpenMP thread, and no module whose extra is not installed."""
 
 import importlib.util
 
 import pytest
 from threadpoolctl import threadpool_limits
 
+collect_ignore_glob = []
 if any(importlib.util.find_spec(name) is None for name in ("torch", "skorch")):
-    collect_ignore_glob = ["skotw/deep/*"]
+    collect_ignore_glob.append("skotw/deep/*")
+if any(importlib.util.find_spec(name) is None for name in ("dask", "pandas")):
+    collect_ignore_glob.append("skotw/dask.py")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ beforehand, as the others are in this process's. Contenders take turns, and rati
 
 import argparse
 import json
+from itertools import pairwise
 from time import perf_counter
 
 import dask.array as da
@@ -58,7 +59,7 @@ def scattered(array, chunk, client):
 def measure(N, M, d, chunk, rounds, n_workers):
     """One dictionary: seconds of every round, the ratios, and the largest relative difference of a weight."""
     edges = [*range(0, N, chunk), N]
-    parts = [rows(start, stop, d) for start, stop in zip(edges, edges[1:], strict=False)]
+    parts = [rows(start, stop, d) for start, stop in pairwise(edges)]
     X, y = (np.concatenate(part) for part in zip(*parts, strict=True))
     del parts
     X_meta, y_meta = rows(N, N + M, d)
