@@ -10,6 +10,8 @@ PYTHON ?= python3
 EXTRAS ?= dev,plot,deep,distributed,dask,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
+MINUTES ?= 9
+OUT ?= benchmarks/results/gpu
 MUTANTS ?= skotw
 
 # A Python that was asked for gets an environment of its own.
@@ -34,7 +36,7 @@ DEMO_ENV := $(VENV)/.installed-plot
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist mutants raises clean
+.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist mutants raises gpu gpu-wheels clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -94,8 +96,21 @@ raises: $(AUDIT_ENV) ## the `raise` statements in skotw that no test reaches
 	$(BIN)/coverage run --source=skotw -m pytest -q $(PYTEST_ARGS)
 	$(BIN)/python tests/_unraised.py
 
+gpu: $(TEST_ENV) ## what is measured on a GPU, in MINUTES, into OUT (DATA=FOLDER: with the table of CIFAR-10)
+	$(BIN)/python benchmarks/gpu.py --minutes $(MINUTES) --out $(OUT) $(if $(DATA),--data '$(DATA)')
+
+# Its docstring says how to use them. pip matches platform tags exactly.
+gpu-wheels: | $(VENV)/bin/pip ## what that needs on a machine without a network, into .gpu/ (DATA=FOLDER: its images too)
+	rm -rf .gpu
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest .gpu --no-deps --only-binary=:all: \
+		--python-version 3.12 --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_24_x86_64 \
+		--platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --requirement benchmarks/gpu-wheels.txt
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .gpu .
+	$(if $(DATA),cp '$(DATA)/cifar10_lt.npz' .gpu/)
+	du -sh .gpu
+
 clean: ## remove the environments and all that was built
-	rm -rf .venv .venv-* build dist doc/_build doc/auto_examples doc/generated \
+	rm -rf .venv .venv-* .gpu build dist doc/_build doc/auto_examples doc/generated \
 		examples/output
 	rm -rf .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache mutants
 	find skotw tests examples benchmarks doc -name __pycache__ -type d -exec rm -rf {} +

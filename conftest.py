@@ -1,15 +1,18 @@
-"""What tests and documentation share: one OpenMP thread, and no module whose extra is not installed."""
+"""What tests and documentation share: one OpenMP thread, and no modules whose libraries are not installed."""
 
 import importlib.util
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-collect_ignore_glob = []
-if any(importlib.util.find_spec(name) is None for name in ("torch", "skorch")):
-    collect_ignore_glob.append("skotw/deep/*")
-if any(importlib.util.find_spec(name) is None for name in ("dask", "pandas")):
-    collect_ignore_glob.append("skotw/dask.py")
+_NEEDS = {
+    "skotw/dask.py": ("dask", "pandas"),
+    "skotw/deep/*": ("torch", "skorch"),
+    "skotw/_transport/fused_kernels.py": ("torch", "triton"),
+}
+collect_ignore_glob = [
+    path for path, names in _NEEDS.items() if any(importlib.util.find_spec(name) is None for name in names)
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

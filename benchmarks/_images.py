@@ -1,5 +1,6 @@
-"""CIFAR-10 with a long tail: the benchmarks' data, from either of two formats, and their augmentation."""
+"""CIFAR-10 with a long tail, from either of two formats; images that stay on a device, and their augmentation."""
 
+import functools
 import io
 import itertools
 import pickle
@@ -7,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset
 
-__all__ = ["Augment", "load_long_tailed_cifar"]
+__all__ = ["ImageRows", "Images", "load_long_tailed_cifar", "toy_images"]
 
 N_CLASSES, N_META, N_MOST = 10, 10, 4990
 _MEAN, _STD = (0.491, 0.482, 0.447), (0.247, 0.243, 0.262)  # of CIFAR-10's training images
@@ -34,13 +35,7 @@ def load_long_tailed_cifar(folder, imbalance):
     parts : dict of (X, y)
         "train", "meta" and "test"; X is float32 of shape (n, 3, 32, 32), standardised by channel.
     """
-    folder = Path(folder)
-    if (folder / "cifar-10-batches-py").is_dir():
-        parts = _of_batches(folder / "cifar-10-batches-py")
-    elif (folder / "cifar10_lt.npz").is_file():
-        parts = _of_webp(folder / "cifar10_lt.npz")
-    else:
-        raise SystemExit(f"{folder} has neither cifar-10-batches-py/ nor cifar10_lt.npz: name the folder by --data.")
+    parts = _read(Path(folder))
     X, y = parts["train"]
     kept = []
     for k in range(N_CLASSES):
@@ -48,8 +43,35 @@ def load_long_tailed_cifar(folder, imbalance):
         if len(rows) < n:
             raise SystemExit(f"{folder} has {len(rows)} training images of class {k}; imbalance {imbalance} needs {n}.")
         kept.append(rows[:n])
-    parts["train"] = X[np.concatenate(kept)], y[np.concatenate(kept)]
+    kept = np.concatenate(kept)
+    parts = parts | {"train": (X[kept], y[kept])}
     return {name: (_standardise(X), y.astype(np.int64)) for name, (X, y) in parts.items()}
+
+
+def toy_images(imbalance):
+    """Parts of the same form: a few made-up images, whose mean tells the class."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(N_CLASSES)
+    numbers = {"train": np.maximum(60 * imbalance ** (-classes / (N_CLASSES - 1)), 2).astype(int)}
+    numbers |= {"meta": np.full(N_CLASSES, N_META), "test": np.full(N_CLASSES, 20)}
+    parts = {}
+    for name, n in numbers.items():
+        y = np.repeat(classes, n)
+        X = rng.normal(size=(len(y), 3, 32, 32)) + (y[:, None] * [0.3, -0.3, 0.1])[:, :, None, None]
+        parts[name] = X.astype(np.float32), y
+    return parts
+
+
+@functools.lru_cache(1)
+def _read(folder):
+    """{part: (uint8 images, labels)}, kept for the next imbalance."""
+    if (folder / "cifar-10-batches-py").is_dir():
+        parts = _of_batches(folder / "cifar-10-batches-py")
+    elif (folder / "cifar10_lt.npz").is_file():
+        parts = _of_webp(folder / "cifar10_lt.npz")
+    else:
+        raise SystemExit(f"{folder} has neither cifar-10-batches-py/ nor cifar10_lt.npz: name the folder by --data.")
+    return parts
 
 
 def _of_webp(path):
@@ -81,14 +103,49 @@ def _standardise(X):
     return np.ascontiguousarray(X.transpose(0, 3, 1, 2))
 
 
-class Augment:
-    """Collate a batch of images; each is shifted by up to 4 pixels and mirrored or not, at random."""
+class Images:
+    """Images that stay on one device, where batches are gathered; loaders pass their numbers around in place of them.
 
-    def __call__(self, samples):
-        X, *rest = default_collate(samples)
+    A loader that fetches and stacks single images takes longer on a GPU than a small network does with them.
+
+    Parameters
+    ----------
+    X : array of shape (n, channels, 32, 32)
+    device : str
+    """
+
+    def __init__(self, X, device):
+        self.X = torch.as_tensor(X, device=device)
+
+    def batch(self, samples):
+        """Collate (number, label) pairs: images, and labels on their device."""
+        rows, labels = torch.tensor(list(zip(*samples, strict=True)), device=self.X.device)
+        return [self.X[rows], labels]
+
+    def augmented(self, samples):
+        """The same; each image is shifted by up to 4 pixels and mirrored or not, at random."""
+        X, labels = self.batch(samples)
+        n, on = len(X), {"device": X.device}
         padded = torch.nn.functional.pad(X, (4, 4, 4, 4))
-        offsets, mirrored = torch.randint(9, (2, len(X), 1)), torch.rand(len(X), 1) < 0.5
-        columns = torch.where(mirrored, torch.arange(31, -1, -1), torch.arange(32))
-        down, right = (torch.arange(32) + offsets[0])[:, None, :, None], (columns + offsets[1])[:, None, None, :]
-        image, channel = torch.arange(len(X))[:, None, None, None], torch.arange(X.shape[1])[None, :, None, None]
-        return [padded[image, channel, down, right], *rest]
+        offsets, mirrored = torch.randint(9, (2, n, 1), **on), torch.rand(n, 1, **on) < 0.5
+        columns = torch.where(mirrored, torch.arange(31, -1, -1, **on), torch.arange(32, **on))
+        down, right = torch.arange(32, **on) + offsets[0], columns + offsets[1]
+        places = (40 * down[:, :, None] + right[:, None, :]).reshape(n, 1, -1)
+        return [padded.flatten(2).gather(2, places.expand(-1, X.shape[1], -1)).view_as(X), labels]
+
+
+class ImageRows(Dataset):
+    """Numbers of some :class:`Images`, with labels ``y``."""
+
+    def __init__(self, rows, y):
+        self.rows, self.y = np.asarray(rows), np.asarray(y)
+        self._pairs = list(zip(self.rows.tolist(), self.y.tolist(), strict=True))
+
+    def __len__(self):
+        return len(self._pairs)
+
+    def __getitem__(self, index):
+        return self._pairs[index]
+
+    def __getitems__(self, indices):
+        return [self._pairs[index] for index in indices]

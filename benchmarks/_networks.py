@@ -24,13 +24,10 @@ class Block(nn.Module):
         return relu(X + shortcut)
 
 
-class ResNet(nn.Module):
-    """ResNet-(6 depth + 2) for CIFAR: 3 stages of ``depth`` blocks, ``width`` channels in the first.
+class Encoder(nn.Module):
+    """Stem, 3 stages of ``depth`` blocks, mean over the image; ``width`` channels in the first stage."""
 
-    ``bfloat16`` computes convolutions in that precision, by autocast.
-    """
-
-    def __init__(self, width=16, depth=1, n_classes=10, bfloat16=False):
+    def __init__(self, width, depth, bfloat16):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         blocks, n_in = [], width
@@ -40,11 +37,65 @@ class ResNet(nn.Module):
                 blocks.append(Block(n_in, n_out, 2 if stage and not i else 1))
                 n_in = n_out
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(n_in, n_classes)
+        self.n_features = n_in
         self.bfloat16 = bfloat16
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, X):
         X = X.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(X.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return self.head(self.blocks(self.stem(X)).mean((2, 3))).float()
+        # no cache: a CUDA graph must not share casts of parameters with what runs outside of it
+        with torch.autocast(X.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+            return self.blocks(self.stem(X)).mean((2, 3)).float()
+
+
+class Graph(nn.Module):
+    """An encoder in training mode as a CUDA graph, forward and backward, for batches of one shape.
+
+    It launches some hundred small kernels at once, which one by one take the host longer than the GPU.
+    """
+
+    def __init__(self, encoder, X):
+        super().__init__()
+        self.encoder = encoder
+        buffers = [buffer.clone() for buffer in encoder.buffers()]
+        torch.cuda.make_graphed_callables(self, (X,))  # replaces forward
+        for buffer, before in zip(encoder.buffers(), buffers, strict=True):
+            buffer.copy_(before)  # its trial runs have moved the batch norm's statistics
+
+    def forward(self, X):
+        return self.encoder(X)
+
+
+class ResNet(nn.Module):
+    """ResNet-(6 depth + 2) for CIFAR: 3 stages of ``depth`` blocks, ``width`` channels in the first.
+
+    ``bfloat16`` computes convolutions in that precision, by autocast.
+    """
+
+    def __init__(self, width=16, depth=1, n_classes=10, bfloat16=False):
+        super().__init__()
+        self.encoder = Encoder(width, depth, bfloat16)
+        self.head = nn.Linear(self.encoder.n_features, n_classes)
+        self.to(memory_format=torch.channels_last)
+        self._graphs = {}
+
+    def forward(self, X):
+        return self.head(self.encode(X))
+
+    def encode(self, X):
+        if X.shape in self._graphs and self.training and torch.is_grad_enabled():
+            (graph,) = self._graphs[X.shape]
+            return graph(X).clone()  # the next replay writes to the same memory, and whoever taps features keeps them
+        return self.encoder(X)
+
+    def capture(self, sizes):
+        """Replay training passes over batches of these sizes as CUDA graphs from now on; on a CPU nothing happens.
+
+        Before training: what is left of a pass on the default stream would have to wait within the capture. Not for
+        double backward passes, nor for two passes of one size before their backward pass.
+        """
+        device = self.head.weight.device
+        if device.type == "cuda":
+            for n in sizes:  # in tuples, lest they count as parts of the module
+                X = torch.randn(n, 3, 32, 32, device=device)
+                self._graphs[X.shape] = (Graph(self.encoder, X),)
+        return self

@@ -1,6 +1,7 @@
 """The benchmark scripts run, at sizes that say nothing."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_transport_speed_memory_of_a_fresh_process():
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # by torch's forward mode
-def test_epoch_time(capsys, monkeypatch):
+def test_epoch_time(capsys, monkeypatch, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("skorch")
     monkeypatch.syspath_prepend(FOLDER)
@@ -106,5 +107,10 @@ def test_epoch_time(capsys, monkeypatch):
     assert "target at most 1.05" in capsys.readouterr().out
     chosen = ["authors lean", "authors lean 64", "MW-Net forward"]
     assert list(module.main([*sizes, "--contenders", *chosen])) == ["plain", *chosen]
+    out = tmp_path / "medians.json"
+    module.main([*sizes, "--resident", "--out", str(out), "--contenders", "cached", "L2RW", "authors"])
+    medians = json.loads(out.read_text())
+    assert list(medians) == ["plain", "cached", "L2RW", "authors"]
+    assert medians["plain"]["x plain"] == 1
     with pytest.raises(ValueError, match="no contender 'authors large'"):
         module.main([*sizes, "--contenders", "authors large"])

@@ -81,7 +81,10 @@ def take(X: Any, index: NDArray[np.intp]) -> Any:
 def like_rows(Z: Any, X: Any) -> Any:
     """Rows ``Z``, dense or sparse, in the library, dtype, device and density of ``X``."""
     if sparse.issparse(X):
-        return sparse.csr_array(Z).astype(X.dtype)
+        return sparse.csr_array(Z if sparse.issparse(Z) else to_numpy(Z)).astype(X.dtype)
     if sparse.issparse(Z):
         Z = Z.toarray()
-    return like(Z, X) if isinstance(Z, np.ndarray) else namespace(X).asarray(Z, dtype=X.dtype)
+    if isinstance(X, np.ndarray) or isinstance(Z, np.ndarray):
+        return like(to_numpy(Z), X)
+    xp = namespace(X)
+    return xp.asarray(Z if namespace(Z) is xp else to_numpy(Z), dtype=X.dtype, device=device(X))

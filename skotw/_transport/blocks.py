@@ -18,7 +18,10 @@ from array_api_compat import is_numpy_namespace
 from numpy.typing import NDArray
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+from skotw._transport.device_memory import on_accelerator
+
 T = TypeVar("T")
+DEVICE_BLOCK_BYTES = 2**27
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ class Partition:
         blocks = _cut(group, self.edges[group], self.edges[group + 1], self.block_rows)
         return replace(self, blocks=tuple(blocks))
 
+    def halved(self) -> Partition:
+        """The same in blocks of half as many rows."""
+        return Partition.of(np.diff(self.edges), max(1, self.block_rows // 2))
+
     def merged(self) -> Partition:
         """All rows as one group: blocks do not stop where groups do."""
         return Partition.of([self.n_rows], self.block_rows)
@@ -109,8 +116,13 @@ def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
         yield Block(group, start, min(start + size, last))
 
 
-def rows_per_block(compute: Compute, n_columns: int, itemsize: int) -> int:
-    """Rows of a block: its cost fills ``block_bytes``, within what keeps a GEMM and Python efficient."""
+def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | None = None) -> int:
+    """Rows of a block: its cost fills ``block_bytes``, within what keeps a GEMM and Python efficient.
+
+    On the device of a tensor ``X`` a block is one of few, since each makes the host wait for it.
+    """
+    if X is not None and on_accelerator(X):
+        return max(1, DEVICE_BLOCK_BYTES // max(1, n_columns * itemsize))
     return int(np.clip(compute.block_bytes // max(1, n_columns * itemsize), 1, 4096))
 
 

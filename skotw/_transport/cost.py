@@ -76,6 +76,7 @@ class InnerProductCost:
     constant: float = 0.0
     degenerate: float = 0.0  # means up to this are rounding noise
     row_scale: Any | None = None  # (N,), dense rows only: what each row is yet to be multiplied by
+    squares: bool = False  # whether the last two features are those of the squared norms
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -238,7 +239,7 @@ def unit_rows(X: Any, compute: Compute) -> Any:
 
 
 def _row_blocks(X: Any, compute: Compute) -> Partition:
-    size = rows_per_block(compute, X.shape[1], dtype_of(X).itemsize)
+    size = rows_per_block(compute, X.shape[1], dtype_of(X).itemsize, X)
     return Partition.of([int(X.shape[0])], size)
 
 
@@ -305,7 +306,7 @@ def squared_euclidean_cost(rows: Any, Z: Any, center: Any | None = None) -> Inne
     level = float(to_numpy(squares).astype(np.float64).mean())
     offset = 0.0 if center is None else float(np.sum(to_numpy(center).astype(np.float64) ** 2))
     # squared distances up to this are what rounding leaves of zero
-    return InnerProductCost(rows, columns, 0.0, 16 * eps * level + offset * (16 * eps) ** 2)
+    return InnerProductCost(rows, columns, 0.0, 16 * eps * level + offset * (16 * eps) ** 2, squares=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,7 +382,7 @@ class FunctionCost:
         xp = namespace(self.reference)
         n_rows, n_columns = self.shape
         itemsize = dtype_of(self.reference).itemsize
-        partition = Partition.of([n_rows], rows_per_block(compute, n_columns, itemsize))
+        partition = Partition.of([n_rows], rows_per_block(compute, n_columns, itemsize, self.reference))
         kernel, mass = self.kernel(1.0 / LOG2E), like(b, self.reference)
 
         def block_mean(block: Block, work: dict[str, Any]) -> float:

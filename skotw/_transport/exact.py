@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.device_memory import free_bytes, on_accelerator, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
@@ -156,9 +158,12 @@ class _Tile:
 
 def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
     """Columns whose kernel is held at a time; 0 to hold none, as it is cheap or the budget too small."""
+    bytes_per_column = max(1, cost.shape[0] * dtype_of(cost.reference).itemsize)
+    if on_accelerator(cost.reference):
+        width = min(n_columns, min(compute.cache_bytes, free_bytes(cost.reference) // 4) // bytes_per_column)
+        return 0 if width < min(n_columns, LEAST_COLUMNS) else -(-n_columns // -(-n_columns // width))
     if cost.work <= CHEAP:
         return 0
-    bytes_per_column = max(1, cost.shape[0] * dtype_of(cost.reference).itemsize)
     memory = compute.cache_bytes if cost.work > DEAR else min(compute.cache_bytes, TILE_BYTES)
     width = min(n_columns, TILE_COLUMNS, memory // bytes_per_column)
     if width < min(n_columns, LEAST_COLUMNS):
@@ -186,6 +191,7 @@ def _tiles(
         yield _Tile(kernel, tile, rows, blocks, layout, compute, storage, cost.reference)
 
 
+@with_less_memory
 def log_normalisers(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
@@ -255,6 +261,7 @@ def _solved(
             yield _Columns(tile, problem)
 
 
+@with_less_memory
 def free_potentials(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
@@ -265,6 +272,7 @@ def free_potentials(
     return potentials
 
 
+@with_less_memory
 def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute) -> TransportResult:
     """Exact minimiser of (1) for rho = 0.
 
@@ -281,6 +289,10 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     -------
     TransportResult
     """
+    if half_precision.suits(cost, problem, partition):
+        result = half_precision.solve(cost, a, problem, partition)
+        if result is not None:
+            return result
     weights = like(np.zeros(cost.shape[0]), cost.reference)
     potentials = np.full(cost.shape[1], np.inf)
     for part in _solved(cost, a, problem, partition, compute, tiled=True):

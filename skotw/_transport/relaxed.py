@@ -20,6 +20,7 @@ from skotw._transport import exact
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.device_memory import with_less_memory
 from skotw._transport.problem import Problem, TransportResult
 
 MAX_ITER = 10_000
@@ -94,6 +95,7 @@ class _Rows:
         return E, peak, xp.log2(xp.sum(E, axis=1)) + peak
 
 
+@with_less_memory
 def log_density(
     cost: Cost,
     problem: Problem,
@@ -142,6 +144,7 @@ def plan(
     return out
 
 
+@with_less_memory
 def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute) -> TransportResult:
     """Minimiser of (1) for rho > 0, started at that for rho = 0.
 

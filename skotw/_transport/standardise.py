@@ -84,5 +84,5 @@ class Standardise:
 
 
 def _partition(X: Any, compute: Compute) -> Partition:
-    size = rows_per_block(compute, int(X.shape[1]), max(dtype_of(X).itemsize, np.dtype(np.float64).itemsize))
+    size = rows_per_block(compute, int(X.shape[1]), max(dtype_of(X).itemsize, np.dtype(np.float64).itemsize), X)
     return Partition.of([int(X.shape[0])], size)

@@ -157,7 +157,7 @@ class Basis:
         width = cost.shape[1]
         if tiled:
             width = exact.tile_width(cost, width, self.compute) or width
-        return Partition.of(counts, rows_per_block(self.compute, width, itemsize))
+        return Partition.of(counts, rows_per_block(self.compute, width, itemsize, cost.reference))
 
 
 def _differences(basis, other):
