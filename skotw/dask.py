@@ -296,11 +296,12 @@ class _Chunks:
         name = function.__name__.removeprefix("_")  # as the dashboard shows it
         if self.is_frame:
             numbers = dd.from_pandas(pd.Series(range(self.X.npartitions)), chunksize=1, sort=False)
+            X, y, weight = (None if part is None else _as_cut(part) for part in (self.X, self.y, self.weight))
             return dd.map_partitions(
                 _on_partition,
-                self.X,  # the first, whose divisions the result has
-                self.y,
-                self.weight,
+                X,  # the first, whose divisions the result has
+                y,
+                weight,
                 numbers,
                 shared,
                 meta=meta,
@@ -375,6 +376,16 @@ def _frame_like(X, values, name):
             f"{name}.repartition(divisions=X.divisions)."
         )
     return values
+
+
+def _as_cut(frame):
+    """The same partitions, kept from dask's optimiser.
+
+    That joins partitions of files of which few columns are read, by itself in each collection, and those of rows and
+    labels would pair no more. Files are read once for both, since what reads them has one name.
+    """
+    parts = frame.to_delayed(optimize_graph=False)
+    return dd.from_delayed(parts, meta=frame._meta, divisions=frame.divisions, verify_meta=False)
 
 
 def _on_block(X, y, weight, number, shared):
@@ -456,7 +467,9 @@ class _Plan:
         """Code of each row's label, and by label, in the order of the codes, the number of rows."""
         labels = pd.DataFrame(clean_labels(y, "y") if self.by_label else np.zeros(n))
         groups = labels.groupby(list(labels.columns), sort=False)
-        return groups.ngroup().to_numpy(), groups.size()
+        n_rows = groups.size()
+        n_rows.index.names = [None] * labels.shape[1]  # numbers would be looked up among the labels
+        return groups.ngroup().to_numpy(), n_rows
 
     def chances(self, n_rows):
         """Chance of the rows of each label to be drawn."""

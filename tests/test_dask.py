@@ -189,7 +189,7 @@ def test_other_rows_are_weighed_lazily_as_in_memory(sets):
     dX, dy, dw = chunked(X_meta, y_meta, weight, chunk=25)
     w = found.weigh(dX, dy, sample_weight=dw)
     assert w.chunks == ((25, 25, 10),)
-    assert_array_equal(w.compute(), found.weighter_.weigh(X_meta, y_meta, sample_weight=weight))
+    assert_allclose(w.compute(), found.weighter_.weigh(X_meta, y_meta, sample_weight=weight), rtol=1e-12)
 
 
 def test_weights_wait_until_they_are_asked_for(sets):
@@ -233,6 +233,30 @@ def test_it_is_an_estimator(sets):
     again = pickle.loads(pickle.dumps(found))
     assert_array_equal(again.sample_weight_.compute(), found.sample_weight_.compute())
     assert_array_equal(of_chunks(sets).sample_weight_.compute(), found.sample_weight_.compute())
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # dask's reader, of pandas 3.1
+def test_partitions_of_files_pair_whichever_columns_are_read(sets, tmp_path):
+    """dask reads few columns of several files at once, and must do so for rows and labels alike."""
+    X, y, X_meta, y_meta = sets
+    frame = frames(X, y).assign(weight=np.arange(400.0))
+    for number, part in enumerate(np.array_split(np.arange(400), 7)):
+        frame.iloc[part].to_parquet(tmp_path / f"{number}.parquet", index=False)
+    chunks = dd.read_parquet(tmp_path)
+    found = DaskSampleWeighter().fit(
+        chunks[["x0", "kind"]], chunks["y"], frames(X_meta)[["x0", "kind"]], y_meta, sample_weight=chunks["weight"]
+    )
+    assert found.sample_weight_.npartitions == 7
+    expected = OTSampleWeighter().fit(
+        frame[["x0", "kind"]], y, frames(X_meta)[["x0", "kind"]], y_meta, sample_weight=frame["weight"]
+    )
+    assert_allclose(found.sample_weight_.compute(), expected.sample_weight_, rtol=1e-12)
+    # as the page on clusters adds them to the rows, whose index begins anew in each file
+    joined = dd.map_partitions(
+        lambda part, w: part.assign(w=w), chunks, found.sample_weight_, align_dataframes=False
+    ).compute()
+    assert_array_equal(joined["x0"], frame["x0"])
+    assert_allclose(joined["w"], expected.sample_weight_, rtol=1e-12)
 
 
 def test_chunks_that_cut_features_or_pair_badly_are_cut_anew(sets):
