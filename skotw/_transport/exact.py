@@ -24,7 +24,7 @@ from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
-from skotw._transport.device_memory import free_bytes, on_accelerator, with_less_memory
+from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
@@ -47,13 +47,21 @@ class _RowWeights:
         log of max p.
     """
 
-    def __init__(self, log_p: NDArray[np.float64], reference: Any) -> None:
+    def __init__(self, a: NDArray[Any], reference: Any, log_ratio: NDArray[np.float64], counts: Any) -> None:
+        if on_cuda(reference):  # the host takes longer than the solution does
+            import torch as xp
+
+            a, log_ratio, counts = (xp.as_tensor(x, device=reference.device) for x in (a, log_ratio, counts))
+            log_p = xp.log(a.double()) + xp.repeat_interleave(log_ratio, counts, output_size=a.shape[0])
+        else:
+            xp, log_p = np, np.log(a) + np.repeat(log_ratio, counts)
         self.top = float(log_p.max())
         relative = log_p - self.top
-        self.least = float(np.exp(relative.min()))
-        self.weights = like(np.exp(relative), reference)
-        self.logarithm = like(relative * LOG2E, reference)
-        self.ones = like(np.ones(len(log_p)), reference)
+        self.least = float(xp.exp(relative.min()))
+        values = xp.exp(relative), relative * LOG2E, xp.ones_like(relative)
+        self.weights, self.logarithm, self.ones = (
+            like(value, reference) if xp is np else value.to(reference.dtype) for value in values
+        )
 
 
 @dataclass(eq=False)
@@ -196,7 +204,7 @@ def log_normalisers(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
     """A_gj of :meth:`Problem.free_potentials`, (G, M): all that one chunk of a stream adds to the model."""
-    rows = _RowWeights(np.log(a), cost.reference)
+    rows = _RowWeights(a, cost.reference, np.zeros(partition.n_groups), np.diff(partition.edges))
     layout = PerGroup(partition.n_groups)
     out = np.full((partition.n_groups, cost.shape[1]), -np.inf)
     for blocks, columns in problem.components(partition) if problem.hard else [(partition, problem.columns(0))]:
@@ -253,7 +261,7 @@ def _solved(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, tiled: bool
 ) -> Iterator[_Columns]:
     """The columns in tiles."""
-    rows = _RowWeights(np.log(a) + problem.log_ratio[partition.codes], cost.reference)
+    rows = _RowWeights(a, cost.reference, problem.log_ratio, np.diff(partition.edges))
     layout = problem.layout(partition)
     for blocks, columns in problem.components(partition):
         width = tile_width(cost, columns.stop - columns.start, compute) if tiled else 0
