@@ -48,13 +48,14 @@ class _RowWeights:
     """
 
     def __init__(self, a: NDArray[Any], reference: Any, log_ratio: NDArray[np.float64], counts: Any) -> None:
+        xp: Any = np
+        log_p: Any
         if on_cuda(reference):  # the host takes longer than the solution does
-            import torch as xp
-
-            a, log_ratio, counts = (xp.as_tensor(x, device=reference.device) for x in (a, log_ratio, counts))
-            log_p = xp.log(a.double()) + xp.repeat_interleave(log_ratio, counts, output_size=a.shape[0])
+            xp = namespace(reference)
+            weight, ratio, repeats = (xp.asarray(x, device=reference.device) for x in (a, log_ratio, counts))
+            log_p = xp.log(weight.double()) + ratio.repeat_interleave(repeats, output_size=len(a))
         else:
-            xp, log_p = np, np.log(a) + np.repeat(log_ratio, counts)
+            log_p = np.log(a) + np.repeat(log_ratio, counts)
         self.top = float(log_p.max())
         relative = log_p - self.top
         self.least = float(xp.exp(relative.min()))

@@ -303,10 +303,10 @@ class Fused:
 
     def __init__(
         self,
-        tile: tuple[int, int, int] = (128, 256, 64),
+        tile: tuple[int, int, int] = (256, 128, 64),
         stages: int = 3,
         warps: int = 8,
-        tall: int = 8,
+        tall: int = 16,
         flatten: bool = True,
         parts: int = 2,
         n_programs: int | None = None,
