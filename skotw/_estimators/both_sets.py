@@ -1,14 +1,11 @@
 """The meta set as searches and meta-estimators hand it on, and both sets in one container."""
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skotw._compat import num_samples
-from skotw._validation import clean_labels, named, to_numpy, warn
-from skotw._weighter.containers import is_records
-from skotw._weighter.frames import frame_values, is_frame, join_frames
+from skotw._validation import clean_labels, labels_and_missing, named, to_numpy, warn
 
 
 def unwrap(value):
@@ -55,6 +52,22 @@ def check_handed_on(given, *, wrapped):
         )
 
 
+def with_verified(y, verified):
+    """Labels of all rows, those of reviewed rows being the verified ones.
+
+    Raises
+    ------
+    ValueError
+        If y holds codes of the labels, or labels are missing of rows that were not reviewed.
+    """
+    noisy = clean_labels(labels_and_missing(y)[0][verified.others], "y", verified.others)
+    _refuse_recoded(noisy, verified.labels)
+    both = join_labels(noisy, verified.labels)
+    labels = np.empty_like(both)
+    labels[np.concatenate([verified.others, verified.rows])] = both
+    return labels
+
+
 def _refuse_recoded(y, y_meta):
     """Some meta-estimators hand on codes in place of the labels, while the labels of the meta set stay as they were."""
     seen, trusted = (set(labels.ravel().tolist()) for labels in (clean_labels(y, "y"), clean_labels(y_meta, "y_meta")))
@@ -67,40 +80,6 @@ def _refuse_recoded(y, y_meta):
             "labels are numbered, give y and y_meta as numbers from 0 on. If y has lost labels to a fold, stratify; "
             "if y never had them, take their rows out of the meta set."
         )
-
-
-# ---------------------------------------------------------------------------------------------
-# Both sets in one container, of the kind of X
-
-
-def join_rows(X, X_meta):
-    """Rows of X, then of X_meta, in X's own container, column types and categories.
-
-    Parameters
-    ----------
-    X : {ndarray, sparse matrix, data frame, sequence}
-    X_meta : rows of the same features
-    """
-    if is_frame(X):
-        return join_frames(X, X_meta)
-    if is_records(X):
-        if hasattr(X, "iloc"):
-            import pandas as pd
-
-            return pd.concat([X, pd.Series(list(X_meta))], ignore_index=True)
-        return np.concatenate([X, np.asarray(X_meta)]) if isinstance(X, np.ndarray) else [*X, *X_meta]
-    X_meta = frame_values(X_meta) if is_frame(X_meta) else X_meta
-    if sparse.issparse(X):
-        X_meta = sparse.csr_array(X_meta if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta)))
-        return sparse.vstack([X, type(X)(X_meta.astype(_dtype(X, X_meta)))], format=X.format)
-    X = np.asarray(to_numpy(X))
-    X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta))
-    return np.concatenate([X, X_meta.astype(_dtype(X, X_meta))])
-
-
-def _dtype(X, X_meta):
-    """Type of joined numbers: X's own, unless whole numbers would cut those of X_meta."""
-    return X.dtype if X.dtype.kind in "fO" else np.result_type(X.dtype, X_meta.dtype)
 
 
 def join_labels(y, y_meta):

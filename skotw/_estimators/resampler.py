@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any, Self
 
+from sklearn.utils import check_random_state
+
 from skotw._typing import ArrayLike, MatrixLike, RandomState
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
@@ -24,7 +26,8 @@ class OTResampler(WeighsFirst):
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``
+        where there are classes and trusted rows, and ``OTSampleWeighter()`` elsewhere.
     meta : tuple of two or None, default=None
         ``(X_meta, y_meta)``, the trusted rows and their labels, for pipelines without metadata routing: those hand
         nothing on to their samplers. As a parameter it is never sliced. It must look as X does at this step, so
@@ -34,18 +37,18 @@ class OTResampler(WeighsFirst):
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
         How much the trusted rows weigh, as in :class:`OTWeightedClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Seeds the draw.
+        Seeds the draw, and the models of the weighter that ``weighter=None`` stands for.
 
     Attributes
     ----------
     weighter_ : OTSampleWeighter
         The fitted weighter.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the training rows.
+        Weights of the rows of X, reviewed ones included.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows, empty where they take no part.
     sample_indices_ : ndarray of shape (n_drawn,)
-        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is trusted row j.
+        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is row j of ``X_meta``.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -71,8 +74,8 @@ class OTResampler(WeighsFirst):
     """
 
     # fit_resample is a method that imbalanced-learn adds to those between which metadata is routed
-    __metadata_request__fit = {"X_meta": True, "y_meta": True}
-    __metadata_request__fit_resample = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
+    __metadata_request__fit_resample = {"X_meta": True, "y_meta": True, "y_verified": True}
 
     _parameter_constraints = {
         **WeighsFirst._parameter_constraints,
@@ -95,7 +98,15 @@ class OTResampler(WeighsFirst):
         self.random_state = random_state
 
     @learns_weights
-    def fit(self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
+    ) -> Self:
         """Learn the weights, and draw nothing.
 
         Parameters
@@ -108,6 +119,9 @@ class OTResampler(WeighsFirst):
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted labels, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others.
 
         Returns
         -------
@@ -127,12 +141,19 @@ class OTResampler(WeighsFirst):
         UserWarning
             As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced.
         """
-        self._fit_sets(Given(X, y, X_meta, y_meta))
+        given = Given(X, y, X_meta, y_meta, y_verified=y_verified)
+        self._fit_sets(given, check_random_state(self.random_state))
         return self
 
     @learns_weights
     def fit_resample(
-        self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> tuple[Any, Any]:
         """Learn the weights and draw rows by them.
 
@@ -146,6 +167,9 @@ class OTResampler(WeighsFirst):
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted labels, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others.
 
         Returns
         -------
@@ -161,19 +185,23 @@ class OTResampler(WeighsFirst):
         TypeError
             If the trusted rows are passed by position or by another name.
         """
-        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta))
-        self.sample_indices_ = draw_rows(weight, self.random_state)
-        return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
+        random_state = check_random_state(self.random_state)
+        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta, y_verified=y_verified), random_state)
+        drawn = draw_rows(weight, random_state)
+        self.sample_indices_ = drawn if sets.rows is None else sets.rows[drawn]
+        return tuple(take_rows(drawn, sets.X_train, sets.y_train))
 
-    def _fit_sets(self, given):
+    def _fit_sets(self, given, random_state):
         check_arguments(self, given)
         if self.meta is not None:
-            if given.X_meta is not None or given.y_meta is not None:
-                raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
+            if any(part is not None for part in (given.X_meta, given.y_meta, given.y_verified)):
+                raise ValueError(
+                    "The trusted rows came twice, as meta= and as X_meta, y_meta or y_verified. Leave one of them out."
+                )
             if len(self.meta) != 2:
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             given = replace(given, X_meta=self.meta[0], y_meta=self.meta[1])
-        sets = self._fit_weighter(given)
+        sets = self._fit_weighter(given, random_state)
         self.__dict__.pop("sample_indices_", None)
         self._set_feature_attributes(self.weighter_)
         return sets, self._set_weights(sets, self.weighter_.sample_weight_)

@@ -9,9 +9,18 @@ from sklearn import get_config
 
 from skotw._validation import is_missing, like_columns, named, to_numpy
 
-from .frames import column_names, frame_values, is_frame
+from .frames import column_names, frame_values, is_frame, join_frames
 
-__all__ = ["Container", "has_one_dimension", "is_pair", "is_records", "number_rows"]
+__all__ = [
+    "Container",
+    "has_one_dimension",
+    "host_rows",
+    "is_pair",
+    "is_records",
+    "is_text",
+    "join_rows",
+    "number_rows",
+]
 
 _NO_NUMBERS = (
     "Pass a data frame, whose text columns become categories, or embedding= a transformer that makes numbers of them."
@@ -84,6 +93,16 @@ def is_records(X):
     return isinstance(first, str | bytes | dict)
 
 
+def is_text(X):
+    """Whether X holds one text per row."""
+    return is_records(X) and isinstance(next(iter(X)), str | bytes)
+
+
+def host_rows(X):
+    """Rows as scikit-learn's estimators take them: tensors as arrays, all else as it is."""
+    return X if is_frame(X) or sparse.issparse(X) else to_numpy(X)
+
+
 def is_pair(X):
     """Whether X holds rows and their labels."""
     return isinstance(X, tuple | list) and [len(getattr(part, "shape", ())) for part in X[:3]] == [2, 1]
@@ -141,3 +160,37 @@ def _as_numbers(X, name):
             message = f"{name} holds {named([value])} in row {place[0]}, which is no number: {error}. {_NO_NUMBERS}"
             raise type(error)(message) from error
     return numbers
+
+
+# ---------------------------------------------------------------------------------------------
+# Both sets in one container, of the kind of X
+
+
+def join_rows(X, X_meta):
+    """Rows of X, then of X_meta, in X's own container, column types and categories.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix, data frame, sequence}
+    X_meta : rows of the same features
+    """
+    if is_frame(X):
+        return join_frames(X, X_meta)
+    if is_records(X):
+        if hasattr(X, "iloc"):
+            import pandas as pd
+
+            return pd.concat([X, pd.Series(list(X_meta))], ignore_index=True)
+        return np.concatenate([X, np.asarray(X_meta)]) if isinstance(X, np.ndarray) else [*X, *X_meta]
+    X_meta = frame_values(X_meta) if is_frame(X_meta) else X_meta
+    if sparse.issparse(X):
+        X_meta = sparse.csr_array(X_meta if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta)))
+        return sparse.vstack([X, type(X)(X_meta.astype(_dtype(X, X_meta)))], format=X.format)
+    X = np.asarray(to_numpy(X))
+    X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta))
+    return np.concatenate([X, X_meta.astype(_dtype(X, X_meta))])
+
+
+def _dtype(X, X_meta):
+    """Type of joined numbers: X's own, unless whole numbers would cut those of X_meta."""
+    return X.dtype if X.dtype.kind in "fO" else np.result_type(X.dtype, X_meta.dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.validation import has_fit_parameter
@@ -13,6 +14,7 @@ from skotw._transport.blocks import one_blas_thread
 from skotw._transport.standardise import Standardise
 
 from .compute import compute_of
+from .containers import is_records
 from .frames import category_column, column_kinds, is_frame, number_column
 
 # Above this many one-hot columns a frame's embedding is sparse.
@@ -103,24 +105,27 @@ def fit_embedding(embedding, X, y, sample_weight, random_state, n_jobs=None):
     """Fitted transformer for the ``embedding`` parameter, or None to take rows as they are."""
     if embedding is None:
         return None
-    transformer = ScaleEmbedding(n_jobs) if isinstance(embedding, str) else clone(embedding)
+    if isinstance(embedding, str):
+        transformer = TfidfVectorizer() if is_records(X) else ScaleEmbedding(n_jobs)
+    else:
+        transformer = clone(embedding)
     if random_state is not None:
-        _seed(transformer, random_state)
+        seed_unset(transformer, random_state)
     weights = {}
     if sample_weight is not None and has_fit_parameter(transformer, "sample_weight"):
         weights["sample_weight"] = sample_weight
     return transformer.fit(X, y, **weights)
 
 
-def _seed(transformer, random_state):
-    """Set the transformer's unset random states, nested ones included, from one generator."""
+def seed_unset(estimator, random_state):
+    """Set the unset random states of an estimator, nested ones included, from one generator."""
     rng = check_random_state(random_state)
     names = [
         name
-        for name, value in sorted(transformer.get_params(deep=True).items())
+        for name, value in sorted(estimator.get_params(deep=True).items())
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
-    transformer.set_params(**{name: int(rng.randint(np.iinfo(np.int32).max)) for name in names})
+    estimator.set_params(**{name: int(rng.randint(np.iinfo(np.int32).max)) for name in names})
 
 
 def embed(transformer, X, name, *, allow_nan=False, kept=None):

@@ -1,8 +1,11 @@
 """OTSampleWeighter: check, embed, hand over to the transport, publish the result."""
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +21,7 @@ from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
+from .sets import SortedRows
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
 
@@ -28,7 +32,14 @@ __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 _COLLAPSE = 0.1
 
 # What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
-_FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
+_FITTED = (
+    "sample_weight_",
+    "effective_sample_size_",
+    "label_confidence_",
+    "classes_",
+    "n_features_in_",
+    "feature_names_in_",
+)
 
 
 class _NotOfChunks:
@@ -44,6 +55,47 @@ class _NotOfChunks:
         if getattr(weighter, "_stream", None) is not None:
             message += ". partial_fit weighs no rows: call weigh(X, y) for the weights of any of them."
         raise AttributeError(message)
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingRows:
+    """Embedded training rows, which nothing but their labels' confidence needs after a fit."""
+
+    ordered: SortedRows
+    kept: np.ndarray | None
+    n_given: int
+
+    def label_shares(self, fitted):
+        """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
+        counts = self.ordered.counts
+        codes = self.ordered.back(np.repeat(np.arange(len(counts)), counts))
+        share, best = fitted.label_shares(self.ordered)
+        if self.kept is None:
+            return share, codes, best
+        found, of_all = (share, codes, best), [np.full(self.n_given, rest) for rest in (np.nan, -1, -1)]
+        for all_rows, values in zip(of_all, found, strict=True):
+            all_rows[self.kept] = values
+        return tuple(of_all)
+
+
+class _OnDemand:
+    """``label_confidence_``, computed when it is first asked for; where the weighter has it, that hides this."""
+
+    def __get__(self, weighter, owner=None):
+        if weighter is None:
+            return self
+        fitted, rows = getattr(weighter, "_model", None), getattr(weighter, "_training_rows", None)
+        message = f"'{type(weighter).__name__}' object has no attribute 'label_confidence_'"
+        if fitted is None:
+            raise AttributeError(message)
+        if not fitted.has_labels:
+            raise AttributeError(f"{message}. {_NO_CLASSES}")
+        if rows is None:
+            raise AttributeError(f"{message}. No training rows are kept: call label_confidence(X, y).")
+        return weighter._label_shares()[0]
+
+
+_NO_CLASSES = "The confidence of labels compares classes, and the weighter was fitted without any."
 
 
 class OTSampleWeighter(BaseEstimator):
@@ -81,9 +133,12 @@ class OTSampleWeighter(BaseEstimator):
     reg_prior : float, default=0.0
         Strength of the Kullback-Leibler divergence that draws the weights to the prior; 0 leaves them free, and
         infinity would return the prior.
-    prior : {"balanced", "uniform"}, default="balanced"
+    prior : {"balanced", "uniform", "confidence"}, default="balanced"
         Weights before any transport, times ``sample_weight``. "balanced": each class holds the mass it has among
-        the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform.
+        the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform. "confidence":
+        "balanced", with the rows of a class sharing its mass by how much their labels are believed: by the probability
+        of the label under models of the trusted rows alone, times that under models of all rows that have not seen the
+        row. It needs classes and trusted rows; models and cost are those of ``embedding="supervised"``.
     class_mass : {"balanced", "meta"} or dict, default="balanced"
         Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or
         {class: mass}, which is normalised.
@@ -94,11 +149,18 @@ class OTSampleWeighter(BaseEstimator):
         Transport to this many prototypes per class instead of the meta samples themselves; 1 is the paper's mean of
         the class. Without a meta set the prototypes come from the training rows: one per class, of which a warning
         tells unless it is set.
-    embedding : "scale", None or transformer, default="scale"
+    embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured. "scale" standardises the columns of arrays, leaves sparse matrices as they are,
         and imputes, scales and one-hot encodes the columns of data frames. None takes X as it is. A transformer is
         cloned and fitted on the training rows, and one that is fitted is used as it is within
-        :class:`sklearn.frozen.FrozenEstimator`.
+        :class:`sklearn.frozen.FrozenEstimator`. "supervised" compares rows by what models of the labels say of them
+        which have not seen them, as the paper compares them by features of a trained network: by the square roots of
+        their class probabilities, means of a logistic regression and of 60 trees, fitted class-balanced to the
+        training rows and the trusted ones. The rows given are those of "scale", or TF-IDF of texts; on sparse rows the
+        linear model is alone. The probabilities are out of fold (five folds) and out of bag. At most 5,000 rows are
+        fitted to, all of rare classes, and the rest are predicted. A classifier with ``predict_proba`` is cloned and
+        takes the place of both models, on X as it comes: out of bag where it offers ``oob_score``, else out of
+        fold. It needs classes and trusted rows, and all rows at once.
     cost_scale : float or None, default=None
         Unit of the feature cost; None is its mean under the prior and the meta masses, so that ``reg`` has no unit.
     max_weight : float or None, default=None
@@ -111,15 +173,17 @@ class OTSampleWeighter(BaseEstimator):
     n_jobs : int or None, default=None
         Threads over blocks of rows. None means as many as BLAS may use, -1 all processors.
     random_state : int, RandomState instance or None, default=None
-        Seeds the unset random states of a clone of ``embedding``. Nothing else is random.
+        Seeds the unset random states of a clone of ``embedding``, and the models of ``embedding="supervised"`` and
+        ``prior="confidence"`` with their folds, for which None is a constant: the same rows in the same order have the
+        same weights. In another order they have other folds. Nothing else is random.
     verbose : int, default=0
         1 prints one line per solve, and the progress of ``solver="gradient"``.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        The weights, with the sum of the given ``sample_weight`` (mean 1 without). Absent after ``partial_fit``, which
-        weighs no rows.
+        The weights, with the sum of the given ``sample_weight`` (mean 1 without), reviewed rows apart, which have the
+        weight 0. Absent after ``partial_fit``, which weighs no rows.
     potentials_ : ndarray of shape (n_columns,)
         Dual potentials g of the meta samples (or prototypes), sorted by class, in units of the cost.
     cost_scale_ : float
@@ -127,11 +191,14 @@ class OTSampleWeighter(BaseEstimator):
     reg_ : float
         Entropic regularisation.
     label_reliability_ : LabelReliability or None
-        How far the training labels can be trusted. ``overall`` is 1 where all labels are right and 0 where they say
+        How far the training labels can be trusted, if errors do not follow the features. ``overall`` is 1 where all
+        labels are right and 0 where they say
         nothing; ``precision`` is, for each class of ``classes_``, the share of the rows with its label that really are
         of the class. Both have standard errors, ``overall_se`` and ``precision_se``, and are NaN where they cannot be
         known: with one trusted sample per class, features that do not tell classes apart, or so many classes that the
-        histograms of two trusted samples exceed ``working_memory``. None where there are no classes.
+        histograms of two trusted samples exceed ``working_memory``. ``posterior_mean`` and
+        ``posterior_interval`` are what is known of ``overall`` beside what few trusted rows leave to chance. None where
+        there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted; combinations of labels for several label columns. Absent where there are
         no classes.
@@ -139,12 +206,18 @@ class OTSampleWeighter(BaseEstimator):
         Mass of each class among the meta samples, sum 1.
     effective_sample_size_ : float
         Kish's effective size of ``sample_weight_``, and absent like it.
+    label_confidence_ : ndarray of shape (n_samples,)
+        How much speaks for the label of each training row, in [0, 1]: the share of its own label in what the row would
+        weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. Computed when first
+        asked for, or pickled; until then the weighter keeps the embedded rows. Absent without classes, and after
+        ``partial_fit``.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int
         Iterations; 1 for the closed form.
     embedding_ : transformer or None
-        The fitted embedding.
+        The fitted embedding. A supervised one knows the rows that its models have seen again, and gives them what
+        others say of them.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -194,8 +267,9 @@ class OTSampleWeighter(BaseEstimator):
 
     sample_weight_ = _NotOfChunks()
     effective_sample_size_ = _NotOfChunks()
+    label_confidence_ = _OnDemand()
 
-    __metadata_request__fit = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
     __metadata_request__partial_fit = {"X_meta": True, "y_meta": True}
 
     _parameter_constraints = {
@@ -204,11 +278,16 @@ class OTSampleWeighter(BaseEstimator):
         "label_cost": [StrOptions({"auto", "hard"})],
         "reg": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "reg_prior": [Interval(Real, 0, None, closed="left")],
-        "prior": [StrOptions({"balanced", "uniform"})],
+        "prior": [StrOptions({"balanced", "uniform", "confidence"})],
         "class_mass": [StrOptions({"balanced", "meta"}), dict],
         "target_type": [StrOptions(set(TARGET_TYPES))],
         "n_prototypes": [Interval(Integral, 1, None, closed="left"), None],
-        "embedding": [StrOptions({"scale"}), HasMethods(["fit", "transform"]), None],
+        "embedding": [
+            StrOptions({"scale", "supervised"}),
+            HasMethods(["fit", "transform"]),
+            HasMethods(["fit", "predict_proba"]),
+            None,
+        ],
         "cost_scale": [Interval(Real, 0, None, closed="neither"), None],
         "max_weight": [Interval(Real, 1, None, closed="left"), None],
         "solver": [StrOptions({"exact", "gradient"})],
@@ -264,6 +343,7 @@ class OTSampleWeighter(BaseEstimator):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> Self:
         """Learn the weights of a training set.
 
@@ -281,6 +361,11 @@ class OTSampleWeighter(BaseEstimator):
             How much each row counts beforehand: weight k is k copies of the row, 0 is none.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
+        y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``. All others
+            are marked by NaN, None, the missing values of pandas, or a mask. Reviewed rows are the trusted ones, by
+            their ``sample_weight``, and are no training rows: their label in ``y`` is not looked at, and their weight
+            is 0.
 
         Returns
         -------
@@ -293,7 +378,8 @@ class OTSampleWeighter(BaseEstimator):
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
             or not finite, parameters contradict each other, or rows and labels have the same pandas index in another
-            order. After any error the weighter is as it was before.
+            order; if ``y_verified`` has not one value per row, or labels of none or all of them, or comes beside
+            ``X_meta``. After any error the weighter is as it was before.
 
         Warns
         -----
@@ -305,7 +391,7 @@ class OTSampleWeighter(BaseEstimator):
         sklearn.exceptions.ConvergenceWarning
             If the iterations of ``reg_prior > 0`` or ``solver="gradient"`` end before they converge.
         """
-        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, y_verified)
         with unchanged_on_error(self):
             settings = Settings.of(self)
             checked = _checked(given, settings)
@@ -313,7 +399,9 @@ class OTSampleWeighter(BaseEstimator):
             fitted, weights = solve(start)
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
-            self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
+            chunk = checked.chunk
+            rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
+            self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows)
         return self
 
     def fit_weights(
@@ -325,6 +413,7 @@ class OTSampleWeighter(BaseEstimator):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> Array:
         """Learn the weights of a training set and return them.
 
@@ -342,6 +431,9 @@ class OTSampleWeighter(BaseEstimator):
             How much each row counts beforehand.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
+        y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None
+            for all others.
 
         Returns
         -------
@@ -355,6 +447,7 @@ class OTSampleWeighter(BaseEstimator):
             y_meta,
             sample_weight=sample_weight,
             sample_weight_meta=sample_weight_meta,
+            y_verified=y_verified,
         ).sample_weight_
 
     @available_if(can_stream)
@@ -536,6 +629,51 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
+    def label_confidence(self, X: MatrixLike, y: ArrayLike) -> NDArray[np.float64]:
+        r"""How much speaks for the labels of any rows, seen or not.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels, of classes that had training rows.
+
+        Returns
+        -------
+        confidence : ndarray of shape (n_samples,)
+            In [0, 1]; the training rows get ``label_confidence_`` back.
+
+        Raises
+        ------
+        ValueError
+            If the weighter was fitted without classes, or y has labels that had no training rows.
+
+        See Also
+        --------
+        skotw.find_label_errors : Ranks the labels of a training set, and says how many may be wrong.
+
+        Notes
+        -----
+        For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, without the factor
+        by which the prior balances classes, and before ``max_weight``. The confidence of the label y is
+        :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
+        belief in each label is part of it, out of fold for the rows that the models have seen.
+
+        Examples
+        --------
+        >>> from skotw import OTSampleWeighter
+        >>> X, y = [[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [0.9, 0.1]], [0, 0, 1, 1]
+        >>> weighter = OTSampleWeighter().fit(X, y, [[0.0, 1.1], [1.1, 0.0]], [0, 1])
+        >>> weighter.label_confidence([[0.0, 0.9], [0.0, 0.9]], [0, 1]).round(1)
+        array([1., 0.])
+        """
+        check_is_fitted(self)
+        if not self._model.has_labels:
+            raise ValueError(_NO_CLASSES)
+        chunk = check_chunk(Given(X, y), self._intake, self._model.target)
+        return self._model.label_shares_of(chunk.rows)[0]
+
     def transport_plan(
         self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
     ) -> Array:
@@ -588,13 +726,31 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None):
+    def _label_shares(self):
+        """Confidence, group, and most confident group of each training row; afterwards the rows are needed no more."""
+        if not self._model.has_labels:
+            raise ValueError(_NO_CLASSES)
+        found = self._training_rows.label_shares(self._model)
+        self.label_confidence_, self._training_rows = found[0], None
+        return found
+
+    def _forget_rows(self):
+        """Do without the rows that ``label_confidence_`` would need."""
+        self._training_rows = None
+
+    def __getstate__(self):
+        if getattr(self, "_training_rows", None) is not None:
+            self.label_confidence_  # noqa: B018 (it takes the place of the rows, which may be large)
+        return super().__getstate__()
+
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None, rows=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
             vars(self).pop(name, None)
         self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
+        self._training_rows = rows
         vars(self).update(intake.features)
-        self.embedding_ = intake.embedding
+        self.embedding_ = intake.whole_embedding
         self.potentials_ = like(fitted.potentials, reference)
         self.objective_ = fitted.objective
         self.n_iter_ = fitted.n_iter
@@ -624,7 +780,7 @@ def _checked(given, settings, *, stream=False):
     if rows and given.X_meta is not None:
         refuse_other_kinds(given.X, given.X_meta)
     checked = check_sets(given, Intake(settings), stream=stream)
-    if rows:
+    if rows and given.y_verified is None:  # which is of X itself
         warn_of_mistakes(given.X, given.X_meta, prototypes_meant=settings.n_prototypes is not None, stream=stream)
     return checked
 
@@ -672,6 +828,7 @@ def ot_sample_weight(
     *,
     sample_weight: ArrayLike | None = None,
     sample_weight_meta: ArrayLike | None = None,
+    y_verified: ArrayLike | None = None,
     **params: Any,
 ) -> Array:
     """Learn sample weights by optimal transport to a few trusted examples, in one call.
@@ -692,13 +849,16 @@ def ot_sample_weight(
         How much each row counts beforehand.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
+    y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+        Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None for
+        all others. The weight of reviewed rows is 0.
     **params : dict
         Parameters of :class:`OTSampleWeighter`.
 
     Returns
     -------
     sample_weight : ndarray of shape (n_samples,)
-        Weights, with the sum of the given ``sample_weight`` (mean 1 without).
+        Weights, with the sum of the given ``sample_weight`` (mean 1 without) over the rows that are not reviewed.
 
     Raises
     ------
@@ -728,4 +888,5 @@ def ot_sample_weight(
         y_meta,
         sample_weight=sample_weight,
         sample_weight_meta=sample_weight_meta,
+        y_verified=y_verified,
     )

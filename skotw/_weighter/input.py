@@ -8,21 +8,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
 from skotw._validation import check_index, check_weights, named, to_numpy
 
-from .containers import Container, has_one_dimension, is_pair, number_rows
+from .compute import compute_of
+from .confidence import Confidence
+from .containers import Container, has_one_dimension, host_rows, is_pair, is_text, number_rows
 from .embedding import embed, fit_embedding, float_dtypes
 from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
+from .supervised import OutOfFold, SupervisedEmbedding
+from .verified import Verified
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings"]
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "check_trusted_once"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,7 @@ class Given:
     y_meta: object = None
     sample_weight: object = None
     sample_weight_meta: object = None
+    y_verified: object = None
 
 
 # Number and names of features are scikit-learn's to check, which keeps them on an estimator and names its class.
@@ -51,11 +56,15 @@ class Intake:
     features : dict or None
         ``n_features_in_`` and ``feature_names_in_`` of the training rows.
     embedding : transformer or None
-        Fitted.
+        Fitted; what the models take, where there are some.
     widen : bool
         Whether embedded float32 rows are measured in float64.
     container : Container or None
         What the training rows came in.
+    out_of_fold : OutOfFold or None
+        Models of the labels, where they take part.
+    confidence : Confidence or None
+        For ``prior="confidence"``.
     """
 
     settings: Settings
@@ -63,6 +72,13 @@ class Intake:
     embedding: object = None
     widen: bool = False
     container: Container | None = None
+    out_of_fold: OutOfFold | None = None
+    confidence: Confidence | None = None
+
+    @property
+    def whole_embedding(self):
+        """From rows as they come to rows as distances are measured between them."""
+        return SupervisedEmbedding.of(self.embedding, self.out_of_fold) if self.settings.supervised else self.embedding
 
     def meet(self, X):
         """Training rows, checked, and the intake that knows their features."""
@@ -80,6 +96,8 @@ class Intake:
         if self.settings.metric != "precomputed":
             fitted = replace(self, embedding=self._fit_embedding(X, y, sample_weight))
         Z = fitted.embed(X, "X", kept)
+        if self.settings.asks_models:
+            return fitted, Z
         if self.settings.metric in ("euclidean", "l2", "sqeuclidean") and _squares_leave_float32(Z):
             return replace(fitted, widen=True), Z.astype(np.float64)
         return fitted, Z
@@ -87,22 +105,62 @@ class Intake:
     def embed(self, X, name, kept=None):
         """Rows as distances are measured between them; ``kept`` says where they stood among those given."""
         metric = self.settings.metric
+        if self.settings.learner is not None:
+            return X  # it takes rows of any kind
         if metric == "precomputed" and not (X.min() >= 0 and np.isfinite(X.max())):  # each NaN where any cost is
             raise ValueError(f"metric='precomputed' takes costs, finite and at least 0, and some in {name} are not.")
         Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean", kept=kept)
         return Z.astype(np.float64) if self.widen else Z
+
+    def with_models(self, rows, meta):
+        """The intake with models of the labels, fitted to the rows and to the meta samples."""
+        settings, codes = self.settings, meta.target.meta_codes
+        n_threads = compute_of(settings.n_jobs).n_threads
+        rng = check_random_state(0 if settings.random_state is None else settings.random_state)
+        sets = host_rows(rows.Z), host_rows(meta.Z)
+        models = OutOfFold.fit(settings.learner, *sets, rows.codes, codes, rows.weight, meta.weight, n_threads, rng)
+        confidence = None
+        if settings.prior == "confidence":
+            confidence = Confidence.fit(settings.learner, sets[1], codes, meta.weight, models, rng)
+        return replace(self, out_of_fold=models, confidence=confidence)
+
+    def measured(self, rows):
+        """Rows as distances are measured between them, with the belief in their labels."""
+        if self.out_of_fold is None:
+            return rows
+        Z = host_rows(rows.Z)
+        probabilities, beliefs = self.out_of_fold.probabilities(Z), None
+        if self.confidence is not None:
+            beliefs = self.confidence.of_labels(Z, probabilities)
+        return replace(rows, Z=self._roots(probabilities, rows.Z), beliefs=beliefs)
+
+    def measured_meta(self, meta):
+        """The same of meta samples."""
+        if self.out_of_fold is None or not self.settings.supervised:
+            return meta
+        return replace(meta, Z=self._roots(self.out_of_fold.probabilities(host_rows(meta.Z)), meta.Z))
+
+    def _roots(self, probabilities, Z):
+        """Square roots in the library and dtype of rows, where they are an array."""
+        if not self.settings.supervised:
+            return Z
+        roots = np.sqrt(probabilities)
+        if self.settings.learner is not None:
+            return roots
+        return like(roots, Z.data if issparse(Z) else Z)
 
     def _check(self, X, name, least):
         keeper, reset = _Keeper(), self.features is None
         vars(keeper).update(self.features or {})
         ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
         reads_frames = ours and self.settings.embedding is not None and not precomputed
+        texts = ours and self.settings.supervised and is_text(X)
         if is_frame(X):
             column_names(X)  # each of which there must be once
         if self.container is not None and not precomputed:
             X = self.container.bring(X, name, needs_frame=reads_frames)
         X = to_numpy(X) if isinstance(X, np.ma.MaskedArray) else X
-        if not (ours or precomputed) or (reads_frames and is_frame(X)):
+        if not (ours or precomputed) or (reads_frames and is_frame(X)) or texts:
             validate_data(keeper, X, reset=reset, skip_check_array=True)
             if num_samples(X) < least:
                 raise ValueError(f"{name} has 0 sample(s), while a minimum of {least} is required.")
@@ -119,6 +177,8 @@ class Intake:
 
     def _fit_embedding(self, X, y, sample_weight):
         settings = self.settings
+        if settings.learner is not None:
+            return None
         return fit_embedding(settings.embedding, X, y, sample_weight, settings.random_state, settings.n_jobs)
 
 
@@ -170,12 +230,16 @@ class Input:
 def check_settings(settings):
     """Refuse combinations of parameters that make no sense."""
     if settings.metric == "precomputed":
-        if not settings.embeds_by_itself:
+        if settings.supervised or not settings.embeds_by_itself:
             raise ValueError("metric='precomputed' has no rows to embed: leave embedding at its default.")
         if settings.n_prototypes is not None:
             raise ValueError(
                 "metric='precomputed' has no rows to average: leave n_prototypes at None, and give the "
                 "costs to the prototypes instead."
+            )
+        if settings.prior == "confidence":
+            raise ValueError(
+                "metric='precomputed' has no rows for prior='confidence' to learn from: use prior='balanced'."
             )
     if settings.solver == "gradient" and settings.label_cost == "hard":
         raise ValueError("solver='gradient' needs finite costs: use label_cost='auto', or solver='exact'.")
@@ -199,25 +263,33 @@ def check_sets(given, intake, *, stream=False):
     settings = intake.settings
     check_settings(settings)
     _check_given(given, settings)
-    intake, X = intake.meet(given.X)
-    X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
+    verified = Verified.of(given)
+    intake, X_given = intake.meet(given.X)
+    weight, weight_meta = given.sample_weight, given.sample_weight_meta
+    if verified is not None:
+        weight, weight_meta = verified.weights(weight)
+    X, y, weight, kept = _drop_weightless(X_given, given.y, weight, "sample_weight")
     if len(weight) < 2:
         raise ValueError(
             f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
             "against, and a minimum of 2 is required."
         )
-    alone = settings.metric != "precomputed" and given.X_meta is None
-    y_reference = y if alone else given.y_meta
-    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, "y" if alone else "y_meta")
+    alone = settings.metric != "precomputed" and given.X_meta is None and verified is None
+    y_reference = y if alone else given.y_meta if verified is None else verified.labels
+    name = "y" if alone else "y_meta" if verified is None else "y_verified"
+    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, name)
     _check_kind(kind, settings, alone)
     intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
-    by_cell = settings.prior == "balanced" or settings.n_prototypes is not None
+    by_cell = settings.prior != "uniform" or settings.n_prototypes is not None
     if alone:
-        target = Target.of(y, len(weight), settings.target_type, by_cell, "y")
+        target = Target.of(y, len(weight), settings.target_type, by_cell, name)
         meta = None
     else:
-        Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)
-        target = Target.of(y_meta, len(meta_weight), settings.target_type, by_cell)
+        if verified is None:
+            Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)
+        else:
+            Z_meta, y_meta, meta_weight = _reviewed_rows(verified, X_given, weight_meta, intake, Z)
+        target = Target.of(y_meta, len(meta_weight), settings.target_type, by_cell, name)
         meta = Meta(Z_meta, target, meta_weight)
     codes, values = target.encode(y, len(weight), "y")
     n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
@@ -226,8 +298,11 @@ def check_sets(given, intake, *, stream=False):
             f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
             "weights from the features alone leave out y and y_meta."
         )
-    chunk = Chunk(Rows(Z, codes, values, weight, kept), kept, num_samples(given.X))
-    return Input(intake, target, chunk, meta)
+    rows = Rows(Z, codes, values, weight, kept)
+    if settings.asks_models:
+        intake = intake.with_models(rows, meta)
+        rows, meta = intake.measured(rows), intake.measured_meta(meta)
+    return Input(intake, target, Chunk(rows, kept, num_samples(given.X)), meta)
 
 
 def check_chunk(given, intake, target):
@@ -249,13 +324,22 @@ def check_chunk(given, intake, target):
     X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
     Z = intake.embed(X, "X", kept)
     codes, values = target.encode(y, len(weight), "y")
-    return Chunk(Rows(Z, codes, values, weight, kept), kept, num_samples(given.X))
+    rows = intake.measured(Rows(Z, codes, values, weight, kept))
+    return Chunk(rows, kept, num_samples(given.X))
 
 
 def _check_given(given, settings):
     """Which of the sets were given, and whether that makes sense."""
     X_meta, y, y_meta = given.X_meta, given.y, given.y_meta
-    check_index(X=given.X, y=y, sample_weight=given.sample_weight)
+    check_index(X=given.X, y=y, sample_weight=given.sample_weight, y_verified=given.y_verified)
+    if given.y_verified is not None:
+        check_trusted_once(given)
+        if settings.metric == "precomputed":
+            raise ValueError(
+                "metric='precomputed' takes costs to trusted rows that are not in X. Leave the reviewed rows out of "
+                "X, and pass their labels as y_meta in place of y_verified."
+            )
+        return
     if settings.metric != "precomputed":
         check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=given.sample_weight_meta)
     if is_pair(X_meta):
@@ -279,8 +363,31 @@ def _check_given(given, settings):
         )
 
 
+def check_trusted_once(given):
+    """Refuse trusted rows beside ``y_verified``, which says all about them, and ``y_verified`` without y.
+
+    Raises
+    ------
+    ValueError
+    """
+    if any(part is not None for part in (given.X_meta, given.y_meta, given.sample_weight_meta)):
+        raise ValueError(
+            "The trusted rows came twice, as y_verified and as X_meta and y_meta. Pass one of the two. To use both, "
+            "append X_meta to X, and y_meta to y and to y_verified."
+        )
+    if given.y is None:
+        raise ValueError("y_verified was given without y. Pass y, the labels of all rows as they came.")
+
+
 def _check_kind(kind, settings, alone):
     """Whether the kind of labels has what the settings ask for; ``alone``: without a meta set."""
+    if settings.asks_models and (alone or kind != "classes"):
+        asked = "prior='confidence'" if not settings.supervised else "A supervised embedding"
+        usual = "prior='balanced'" if not settings.supervised else "embedding='scale'"
+        raise ValueError(
+            f"{asked} learns from training labels and trusted ones, and needs one column of class labels and a meta "
+            f"set. Pass X_meta and y_meta, or use {usual}."
+        )
     if kind == "continuous":
         if alone:
             raise ValueError(
@@ -318,9 +425,20 @@ def _meta_rows(given, intake, Z):
         )
     X_meta, y_meta, weight, kept = _drop_weightless(X_meta, y_meta, weight, "sample_weight_meta")
     Z_meta = intake.embed(X_meta, "X_meta", kept)
+    if intake.settings.learner is not None:
+        return Z_meta, y_meta, weight
     if Z_meta.shape[1] != Z.shape[1]:
         raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
     return like_rows(Z_meta, Z), y_meta, weight
+
+
+def _reviewed_rows(verified, X, weight, intake, Z):
+    """The same of rows of X that were reviewed."""
+    trusted = np.flatnonzero(weight > 0)
+    rows = verified.rows[trusted]
+    Z_meta = intake.embed(safe_indexing(X, rows), "X", rows)
+    Z_meta = Z_meta if intake.settings.learner is not None else like_rows(Z_meta, Z)
+    return Z_meta, verified.labels[trusted], weight[trusted]
 
 
 def _meta_costs(given, intake, Z):

@@ -31,7 +31,7 @@ and as one of those that queries meet, to first order.
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.integrate import trapezoid
+from scipy.integrate import cumulative_trapezoid, trapezoid
 
 from skotw._transport.arrays import take, to_numpy
 from skotw._transport.blocks import Partition, rows_per_block
@@ -77,6 +77,16 @@ class LabelReliability:
         trusted ones, where 1/2 is chance.
     query_class : ndarray of shape (n_queries,)
         Index of its class.
+
+    Notes
+    -----
+    ``overall`` is the plain estimate, a ratio that few trusted rows leave wrong by chance. ``posterior_mean`` and
+    ``posterior_interval`` say what is known of r when half of the belief was beforehand that all labels are right; the
+    weights of :class:`~skotw.OTWeightedClassifier` and ``reg="auto"`` go by the mean of r^2 under it.
+
+    All of this rests on features that tell right labels from wrong ones. Errors that *follow the features*, as those of
+    labels made by keywords or by another model do, look perfectly reliable: rows that look alike carry the same label,
+    right or wrong. So do labels that whatever made the features has learned by heart.
     """
 
     overall: float
@@ -99,14 +109,29 @@ class LabelReliability:
         overall = _with_error(self.overall, self.overall_se)
         return f"LabelReliability(overall={overall}, precision=[{', '.join(shown + more)}])"
 
+    @property
+    def posterior(self):
+        """What is known of r, :class:`Posterior`."""
+        return posterior_reliability(self.own_share, self.trusted_share, self.query_class)
+
+    @property
+    def posterior_mean(self):
+        """Mean of r under all that is known; 3/4, the mean a priori, where nothing could be asked."""
+        return self.posterior.mean
+
+    @property
+    def posterior_interval(self):
+        """Interval in which r lies with probability 0.9; (0.1, 1.0), that a priori, where nothing could be asked."""
+        return self.posterior.interval
+
     def label_information(self):
         """Trusted labels that one training label is worth, for ``meta_weight="auto"`` and ``reg="auto"``.
 
         A label that is right with probability 1/K + (1 - 1/K) r tells about a small change of the class probabilities
-        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. 1 where the
-        reliability is unknown.
+        r^2 times what a right one tells: the score shrinks by r, and Fisher's information by its square. The
+        reliability being known from a few trusted rows only, it is the posterior mean of r^2.
         """
-        return 1.0 if np.isnan(self.overall) else self.overall**2
+        return self.posterior.information
 
     def warn_of_contradiction(self, n_rows):
         """Warn where labels are wrong more often than by chance: no noise does that.
@@ -133,8 +158,27 @@ def _with_error(value, se):
     return "nan" if np.isnan(value) else f"{value:.2f} ± {se:.2f}"
 
 
-def posterior_information(own_share, trusted_share, query_class):
-    r"""What a training label is worth of a right one: the posterior mean of r^2.
+@dataclass(frozen=True)
+class Posterior:
+    """What is known of the reliability r of all labels.
+
+    Attributes
+    ----------
+    mean : float
+        Of r.
+    interval : tuple of two floats
+        Between which r lies with probability 0.9, and on either side of which with 0.05.
+    information : float
+        Mean of r^2.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    information: float
+
+
+def posterior_reliability(own_share, trusted_share, query_class):
+    r"""What trusted samples leave known of the reliability r of all labels.
 
     With few trusted rows the ratio (4) is wrong by chance, and its square as well. Query q disagrees with a reliability
     r by :math:`e_q(r) = (a_q - 1/2) - r (b_q - 1/2)`; the mean m(r) of these, within classes and then over classes, is
@@ -149,11 +193,11 @@ def posterior_information(own_share, trusted_share, query_class):
 
     Returns
     -------
-    information : float in [0, 1]
-        2/3, the mean a priori, where nothing was asked.
+    Posterior
+        That a priori, of information 2/3, where nothing was asked.
     """
     if not len(query_class):
-        return 2.0 / 3.0
+        return Posterior(0.75, (0.1, 1.0), 2.0 / 3.0)
     _, codes, counts = np.unique(query_class, return_inverse=True, return_counts=True)
     r = np.linspace(0.0, 1.0, 2001)
     e = (own_share - 0.5)[:, None] - r * (trusted_share - 0.5)[:, None]
@@ -171,8 +215,11 @@ def posterior_information(own_share, trusted_share, query_class):
     peak = (-0.5 * m**2 / s2 - 0.5 * np.log(s2)).max()
     likelihood = np.exp(-0.5 * m**2 / s2 - 0.5 * np.log(s2) - peak)
     at_one = np.exp(-0.5 * min(m[-1], 0.0) ** 2 / s2[-1] - 0.5 * np.log(s2[-1]) - peak)
-    spread, evidence = (trapezoid(values, r) for values in (r**2 * likelihood, likelihood))
-    return float((spread + at_one) / (evidence + at_one))
+    evidence = trapezoid(likelihood, r) + at_one
+    mean, square = (float((trapezoid(r**k * likelihood, r) + at_one) / evidence) for k in (1, 2))
+    below = cumulative_trapezoid(likelihood, r, initial=0.0) / evidence
+    low, high = (float(r[min(np.searchsorted(below, share), len(r) - 1)]) for share in (0.05, 0.95))
+    return Posterior(mean, (low, high), square)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, 
 from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
 from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
+from skotw._transport.label_shares import own_label_shares
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
 from skotw._validation import check_weights, named, warn
@@ -38,6 +39,8 @@ __all__ = ["Fitted", "Reduction", "Start", "Stream", "effective_sizes", "settle"
 
 # Trusted samples that judge reg="auto".
 _MAX_ASKED = 64
+# From this information on votes would move reg by less than three in a hundred, and are not counted.
+_ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
 
@@ -104,28 +107,31 @@ class Basis:
         """Rows group by group, as the metric takes them."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
+        beliefs = rows.beliefs
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             order = np.argsort(rows.codes, kind="stable")
+            beliefs = None if beliefs is None else beliefs[order]
             Z, weight = take(Z, order), weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
         reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
-        return SortedRows(self.metric.rows(Z, self.compute, index), values, weight, counts, order, index, reference)
+        measured = self.metric.rows(Z, self.compute, index)
+        return SortedRows(measured, values, weight, counts, order, index, reference, beliefs)
 
-    def marginals(self, group_weight, columns):
-        """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group."""
+    def marginals(self, group_prior, columns):
+        """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group, a_i summing to its prior."""
         codes, weight = columns.target.meta_codes, columns.weight
-        present = group_weight > 0
+        present = group_prior > 0
         active = np.flatnonzero(present[codes])
         mass = np.where(present, self.group_mass, 0.0)
         mass = mass / mass.sum()
         within = np.bincount(codes, weights=weight, minlength=len(mass))
         b = weight[active] * (mass / within)[codes[active]]
         with np.errstate(divide="ignore"):
-            if self.settings.prior == "balanced":
-                log_ratio = np.log(mass) - np.log(np.where(present, group_weight, 1.0))
+            if self.settings.prior == "uniform":
+                log_ratio = np.where(present, -np.log(group_prior.sum()), -np.inf)
             else:
-                log_ratio = np.where(present, -np.log(group_weight.sum()), -np.inf)
+                log_ratio = np.log(mass) - np.log(np.where(present, group_prior, 1.0))
         return active, b, log_ratio
 
     def problem(self, target, b, log_ratio, eps):
@@ -139,17 +145,29 @@ class Basis:
         rho = float(self.settings.reg_prior)
         return Problem(eps, rho, rate / eps, np.log(b), log_ratio, target.meta_codes, label_cost)
 
+    def feature_cost(self, ordered, columns):
+        """Cost of the features of pairs of rows and columns, where it counts."""
+        if self.settings.label_weight < 1.0:
+            return self.metric.cost(ordered.rows, columns.Z, ordered.index)
+        return constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+
     def cost(self, ordered, columns):
         """Cost that goes by pairs of rows and columns."""
         lam = float(self.settings.label_weight)
-        if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z, ordered.index)
-        else:
-            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+        features = self.feature_cost(ordered, columns)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
         if labels is None:
             return features
         return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
+
+    def label_costs(self, columns):
+        """Label cost between each group and each column, (G, M)."""
+        lam, target = float(self.settings.label_weight), columns.target
+        if self.settings.label_cost == "hard":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, np.inf)
+        if target.kind == "classes":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, lam)
+        return lam * (target.labels[:, None] != target.meta_values[None]).mean(axis=2)
 
     def partition(self, counts, cost, *, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""
@@ -221,8 +239,8 @@ class Start:
     ----------
     basis : Basis
     ordered : SortedRows
-    group_weight : ndarray of shape (G,)
-        Sum of the sample weights of each group.
+    group_weight, group_prior : ndarray of shape (G,)
+        Sum of the sample weights of each group, and of these times the belief in the labels.
     meter : ReliabilityMeter or None
         Has met the rows; None where the reliability is not asked, and where no more rows will come.
     reliability : LabelReliability or None
@@ -231,6 +249,7 @@ class Start:
     basis: Basis
     ordered: SortedRows
     group_weight: np.ndarray
+    group_prior: np.ndarray
     meter: ReliabilityMeter | None
     reliability: LabelReliability | None
 
@@ -262,10 +281,12 @@ def settle(checked, reduction=None, *, stream=False):
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
     ordered = basis.sort(rows)
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
-    group_weight = reduction.sum(sums)
+    group_weight = group_prior = reduction.sum(sums)
+    if rows.belief is not None:
+        group_prior = reduction.sum(np.bincount(rows.codes, rows.weight * rows.belief, target.n_groups))
     if not stream:
         _warn_absent(target, group_weight)
-    basis = _with_scales(basis, ordered, group_weight, reduction)
+    basis = _with_scales(basis, ordered, group_prior, reduction)
     meter = None
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
@@ -288,15 +309,15 @@ def settle(checked, reduction=None, *, stream=False):
         meter = None  # its histograms may be the largest of all
     reg = settings.reg
     if isinstance(reg, str):
-        reg = _choose_reg(basis, ordered, meta, group_weight, reliability, reduction)
-    return Start(replace(basis, reg=float(reg)), ordered, group_weight, meter, reliability)
+        reg = _choose_reg(basis, ordered, meta, group_prior, reliability, reduction)
+    return Start(replace(basis, reg=float(reg)), ordered, group_weight, group_prior, meter, reliability)
 
 
-def _with_scales(basis, ordered, group_weight, reduction):
+def _with_scales(basis, ordered, group_prior, reduction):
     """Units of the feature cost and of a continuous label cost: their means under p x b."""
-    active, b, log_ratio = basis.marginals(group_weight, basis.columns)
+    active, b, log_ratio = basis.marginals(group_prior, basis.columns)
     columns = basis.columns.take(active)
-    p = ordered.weight * np.repeat(np.exp(log_ratio), ordered.counts)
+    p = ordered.prior * np.repeat(np.exp(log_ratio), ordered.counts)
     cost_scale, label_scale = basis.settings.cost_scale, 1.0
     if cost_scale is None:
         mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z, ordered.index), p, b, basis.compute)
@@ -307,28 +328,27 @@ def _with_scales(basis, ordered, group_weight, reduction):
     return replace(basis, cost_scale=float(cost_scale), label_scale=label_scale)
 
 
-def _choose_reg(basis, ordered, meta, group_weight, reliability, reduction):
+def _choose_reg(basis, ordered, meta, group_prior, reliability, reduction):
     """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
     settings, target = basis.settings, basis.target
-    lonely = meta is None or target.kind != "classes" or (group_weight > 0).sum() < 2
+    lonely = meta is None or target.kind != "classes" or (group_prior > 0).sum() < 2
     if lonely or settings.label_weight == 1.0:
         return UNKNOWN_REG
-    known = not np.isnan(reliability.overall)
-    information = reliability.label_information() if known else 0.0
-    if information == 1.0:
+    information = reliability.label_information()
+    if information > _ALL_BUT_RIGHT:
         return CANDIDATES[0]
     asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)
     asked = asked[np.argsort(meta.target.meta_codes[asked], kind="stable")]
     columns = Meta(asked, meta.target.take(asked), meta.weight[asked])
-    active, b, log_ratio = basis.marginals(group_weight, columns)
+    active, b, log_ratio = basis.marginals(group_prior, columns)
     target, index = columns.target.take(active), asked[active]
     tables = _TABLES_OF_VOTES * 8 * len(CANDIDATES) * target.n_groups * len(index)
     if tables > basis.compute.cache_bytes:
         return UNKNOWN_REG
     Z_asked = index if settings.metric == "precomputed" else take(meta.Z, index)
     cost = basis.metric.cost(ordered.rows, Z_asked, ordered.index)
-    unit = group_weight.sum() / reduction.sum(np.array(float(len(ordered.weight))))
-    a, log_ratio = ordered.weight / unit, log_ratio + np.log(unit)
+    unit = group_prior.sum() / reduction.sum(np.array(float(len(ordered.weight))))
+    a, log_ratio = ordered.prior / unit, log_ratio + np.log(unit)
     problems = [basis.problem(target, b, log_ratio, eps) for eps in CANDIDATES]
     rate, codes = 1.0 / (basis.cost_scale * BANDWIDTH), target.meta_codes
     partition = basis.partition(ordered.counts, cost, tiled=False)
@@ -357,8 +377,8 @@ class Fitted:
     Attributes
     ----------
     basis : Basis
-    group_weight : ndarray of shape (G,)
-        Sum of the sample weights of each group.
+    group_weight, group_prior : ndarray of shape (G,)
+        Sum of the sample weights of each group, and of these times the belief in the labels.
     potentials : ndarray of shape (n_active,)
     objective : float
     n_iter : int
@@ -369,6 +389,7 @@ class Fitted:
 
     basis: Basis
     group_weight: np.ndarray
+    group_prior: np.ndarray
     potentials: np.ndarray
     objective: float
     n_iter: int
@@ -404,7 +425,7 @@ class Fitted:
         """The same of rows that the basis has sorted, in the order in which they came."""
         cost = self.basis.cost(ordered, self._transport[0])
         partition = self.basis.partition(ordered.counts, cost, tiled=False)
-        log_ratio = self._log_ratio(cost, partition)
+        log_ratio = self._log_ratio(ordered, cost, partition)
         if self.cap is None:
             log_weight = log_ratio + np.log(ordered.weight)
         else:
@@ -418,17 +439,18 @@ class Fitted:
         n_groups, codes = len(ordered.counts), np.repeat(np.arange(len(ordered.counts)), ordered.counts)
         free, limits = to_numpy(weights).astype(np.float64), np.finfo(dtype_of(weights))
         if free.min() < self.total * limits.tiny / limits.eps:  # some have underflowed: their logarithms have not
-            log_ratio = self._log_ratio(cost, self.basis.partition(ordered.counts, cost, tiled=False))
+            log_ratio = self._log_ratio(ordered, cost, self.basis.partition(ordered.counts, cost, tiled=False))
         else:
             log_ratio = np.log(free / ordered.weight)
         mass = np.bincount(codes, weights=free, minlength=n_groups)
         cap = Cap.of(self.basis.settings.max_weight, log_ratio, mass, codes, ordered.weight, n_groups)
         return replace(self, cap=cap), like(np.exp(cap.log_weight(log_ratio, codes, ordered.weight)), weights)
 
-    def _log_ratio(self, cost, partition):
+    def _log_ratio(self, ordered, cost, partition):
         """Log of weight over row weight, before the cap."""
         problem = self._transport[1]
         density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
+        density = density if ordered.belief is None else density + np.log(ordered.belief)
         return density + problem.log_ratio[partition.codes] + np.log(self.total)
 
     def plan(self, rows):
@@ -439,8 +461,34 @@ class Fitted:
         columns, problem = self._transport
         cost = basis.cost(ordered, columns)
         partition = basis.partition(ordered.counts, cost, tiled=False)
-        log_p = np.log(ordered.weight) + problem.log_ratio[partition.codes]
+        log_p = np.log(ordered.prior) + problem.log_ratio[partition.codes]
         return ordered.back(relaxed.plan(cost, problem, self.potentials, log_p, partition, basis.compute))
+
+    @property
+    def has_labels(self):
+        """Whether rows have labels among others, by which they fall into groups."""
+        return self.target.labels is not None
+
+    def label_shares_of(self, rows):
+        """The same of any rows."""
+        self._check_groups(rows)
+        return self.label_shares(self.basis.sort(rows))
+
+    def label_shares(self, ordered):
+        """Share of a row's own label in what it weighs under all labels, and the group of the label with most.
+
+        Weights are those before the cap, without the factor of the prior that goes by the label alone. The rows must
+        have been sorted by the basis; what is returned is in the order in which they came.
+        """
+        basis = self.basis
+        columns, problem = self._transport
+        cost = basis.feature_cost(ordered, columns)
+        rate = (1.0 - float(basis.settings.label_weight)) / (basis.cost_scale * problem.eps)
+        partition = basis.partition(ordered.counts, cost, tiled=False)
+        costs = basis.label_costs(columns)
+        belief = None if ordered.beliefs is None else np.log(ordered.beliefs)
+        found = own_label_shares(cost, problem, rate, costs, self.potentials, partition, basis.compute, belief)
+        return tuple(ordered.back(values) for values in found)
 
     def with_columns_like(self, Z):
         """The same with its columns in the library and on the device of some rows."""
@@ -450,7 +498,7 @@ class Fitted:
     @cached_property
     def _transport(self):
         """Active columns, and their problem."""
-        return _transport(self.basis, self.group_weight)
+        return _transport(self.basis, self.group_prior)
 
     def __getstate__(self):
         # the problem is made anew in no time, and weighing leaves no trace
@@ -466,9 +514,9 @@ class Fitted:
             )
 
 
-def _transport(basis, group_weight):
+def _transport(basis, group_prior):
     """Columns whose group has rows, and the problem of transport to them."""
-    active, b, log_ratio = basis.marginals(group_weight, basis.columns)
+    active, b, log_ratio = basis.marginals(group_prior, basis.columns)
     columns = basis.columns.take(active)
     return columns, basis.problem(columns.target, b, log_ratio, basis.reg)
 
@@ -483,9 +531,9 @@ def solve(start):
         In the order in which the rows came; their sum is that of the sample weights.
     """
     basis, ordered = start.basis, start.ordered
-    columns, problem = _transport(basis, start.group_weight)
-    unit = float(ordered.weight.mean())
-    a = ordered.weight / unit
+    columns, problem = _transport(basis, start.group_prior)
+    unit = float(ordered.prior.mean())
+    a = ordered.prior / unit
     problem = replace(problem, log_ratio=problem.log_ratio + np.log(unit))
     cost = basis.cost(ordered, columns)
     if basis.settings.solver == "gradient":
@@ -500,7 +548,9 @@ def solve(start):
             ConvergenceWarning,
         )
     potentials = _finite(result.potentials, basis)
-    fitted = Fitted(basis, start.group_weight, potentials, result.objective, result.n_iter, start.reliability)
+    fitted = Fitted(
+        basis, start.group_weight, start.group_prior, potentials, result.objective, result.n_iter, start.reliability
+    )
     weights = result.weights * fitted.total
     if basis.settings.max_weight is not None:
         fitted, weights = fitted.capped(weights, ordered, cost)
@@ -517,8 +567,12 @@ def effective_sizes(start, weights):
     weights = weights if ordered.order is None else weights[ordered.order]
     # no dot product of rows, whose threads would go on spinning
     size = weights.sum() ** 2 / np.sum(weights * (weights / ordered.weight))
-    ratio = np.exp(basis.marginals(start.group_weight, basis.columns)[2])
-    prior_size = (ratio @ start.group_weight) ** 2 / (ratio**2 @ start.group_weight)
+    ratio = np.exp(basis.marginals(start.group_prior, basis.columns)[2])
+    squares = start.group_weight
+    if ordered.belief is not None:
+        groups = np.repeat(np.arange(len(ratio)), ordered.counts)
+        squares = np.bincount(groups, ordered.prior * ordered.belief, len(ratio))
+    prior_size = (ratio @ start.group_prior) ** 2 / (ratio**2 @ squares)
     return float(size), float(prior_size)
 
 
@@ -608,7 +662,7 @@ class Stream:
         potentials = _finite(problem.free_potentials(self.log_normalisers[:, active]), basis)
         objective = float(np.exp(problem.log_mass) @ potentials)
         reliability = _estimate(self.meter, basis.target, self.group_weight)
-        return Fitted(basis, self.group_weight, potentials, objective, 1, reliability)
+        return Fitted(basis, self.group_weight, self.group_weight, potentials, objective, 1, reliability)
 
 
 def _log_normalisers(basis, ordered):

@@ -48,6 +48,21 @@ class Settings:
         """Whether the embedding is one of ours, or none."""
         return self.embedding is None or isinstance(self.embedding, str)
 
+    @property
+    def learner(self):
+        """The classifier that is given in the place of an embedding, or None."""
+        return self.embedding if _is_learner(self.embedding) else None
+
+    @property
+    def supervised(self):
+        """Whether rows are compared by what models say of them."""
+        return _is_supervised(self.embedding)
+
+    @property
+    def asks_models(self):
+        """Whether models of the labels take part."""
+        return self.supervised or self.prior == "confidence"
+
     def changed(self, now):
         """Names of the parameters that are others in ``now`` and would give other numbers."""
         before, after = ({**vars(settings), **settings.nested} for settings in (self, now))
@@ -62,7 +77,14 @@ def can_stream(settings):
         "reg_prior": settings.reg_prior == 0,
         "max_weight": settings.max_weight is None,
         "solver": settings.solver == "exact",
+        "prior": settings.prior != "confidence",
     }
+    if _is_supervised(settings.embedding):
+        raise AttributeError(
+            "A supervised embedding is learned from all rows at once: use fit. For partial_fit leave embedding at its "
+            "default, or fit s = OTSampleWeighter(embedding='supervised') to a random sample and pass "
+            "embedding=FrozenEstimator(s.embedding_)."
+        )
     for name, streams in streaming.items():
         if not streams:
             raise AttributeError(
@@ -70,6 +92,14 @@ def can_stream(settings):
                 "for partial_fit."
             )
     return True
+
+
+def _is_learner(embedding):
+    return hasattr(embedding, "predict_proba") and not hasattr(embedding, "transform")
+
+
+def _is_supervised(embedding):
+    return _is_learner(embedding) or (isinstance(embedding, str) and embedding == "supervised")
 
 
 def _same(a, b):

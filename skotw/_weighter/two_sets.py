@@ -9,6 +9,7 @@ from skotw._validation import to_numpy, warn
 
 from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns
+from .row_keys import factors, hash_numbers, hash_sparse, mixed
 
 __all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
 
@@ -26,7 +27,6 @@ _MOST_ROWS_FOR_A_RANGE = 2000
 # Warn when as many meta rows would be like training rows by chance with less than this probability.
 _CHANCE = 1e-3
 _ALIKE_UNSEEN = 0.1
-_ROWS_PER_BLOCK = 512
 
 
 def refuse_other_kinds(X, X_meta):
@@ -159,8 +159,8 @@ def _hashed(X, X_meta):
     if sparse.issparse(X) or sparse.issparse(X_meta):
         if not all(sparse.issparse(rows) or _plain_numbers(rows) is not None for rows in (X, X_meta)):
             return None
-        keys = _hash_sparse(sparse.csr_array(X))
-        return keys, _hash_sparse(sparse.csr_array(X_meta)), lambda: keys
+        keys = hash_sparse(sparse.csr_array(X))
+        return keys, hash_sparse(sparse.csr_array(X_meta)), lambda: keys
     if is_frame(X) and is_frame(X_meta):
         return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
     if is_records(X) and is_records(X_meta):
@@ -181,7 +181,7 @@ def _hashed_arrays(X, X_meta):
     sorted_meta = np.sort(X_meta, axis=0)
     column = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
     suspects = np.flatnonzero(_is_among(X[:, column], sorted_meta[:, column]))
-    return _hash_numbers(X[suspects]), _hash_numbers(X_meta), lambda: _hash_numbers(X)
+    return hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)
 
 
 def _hashed_frames(X, X_meta):
@@ -196,46 +196,17 @@ def _hash_frames(X, X_meta, suspects=slice(None)):
     """Hashes of some rows of X, and of those of X_meta."""
     keys, of_meta = np.zeros(num_samples(X), dtype=np.uint64)[suspects], np.zeros(num_samples(X_meta), dtype=np.uint64)
     # rows are taken of the columns' arrays: old polars waits forever for rows of a frame with columns of objects
-    for (column, meta), factor in zip(paired_columns(X, X_meta), _factors(X.shape[1]), strict=True):
+    for (column, meta), factor in zip(paired_columns(X, X_meta), factors(X.shape[1]), strict=True):
         keys += factor * _hash_column(column[suspects])
         of_meta += factor * _hash_column(meta)
     return keys, of_meta
 
 
 def _hash_column(column):
-    return _mixed(np.array(list(map(hash, column)), dtype=np.int64) if column.dtype.kind == "O" else column)
+    return mixed(np.array(list(map(hash, column)), dtype=np.int64) if column.dtype.kind == "O" else column)
 
 
 def _is_among(values, known):
     """Whether each value is among some in ascending order, NaN last."""
     place = np.searchsorted(known, values).clip(max=len(known) - 1)
     return (known[place] == values) | ((values != values) & (known[-1] != known[-1]))
-
-
-def _mixed(values):
-    """64 bits per value, none of them constant for small whole numbers; zero stays zero."""
-    bits = values + 0.0 if values.dtype.kind == "f" else values  # -0.0 is 0.0
-    bits = np.ascontiguousarray(bits).view(np.uint64)
-    return bits ^ (bits >> np.uint64(32))
-
-
-def _factors(n):
-    """Odd factors, one per column."""
-    return np.random.default_rng(0).integers(0, 2**63, n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-
-
-def _hash_numbers(X):
-    factors = _factors(X.shape[1])
-    keys = np.empty(len(X), dtype=np.uint64)
-    for start in range(0, len(X), _ROWS_PER_BLOCK):
-        block = slice(start, start + _ROWS_PER_BLOCK)
-        np.einsum("ij,j->i", _mixed(X[block].astype(np.float64)), factors, out=keys[block])
-    return keys
-
-
-def _hash_sparse(X):
-    X = X.astype(np.float64)
-    X.sum_duplicates()
-    bits = _mixed(X.data) * _factors(X.shape[1])[X.indices]
-    sums = np.r_[np.zeros(1, np.uint64), np.cumsum(bits, dtype=np.uint64)]
-    return sums[X.indptr[1:]] - sums[X.indptr[:-1]]

@@ -116,6 +116,11 @@ def check_weighter(weighter, X_meta, *, shared):
     weighter._validate_params()
     settings = Settings.of(weighter)
     check_settings(settings)
+    if settings.asks_models:
+        raise ValueError(
+            "The features of a network are supervised already, and the weights are learned anew in every epoch: leave "
+            "the weighter's embedding at a transformer, 'scale' or None, and its prior at 'balanced' or 'uniform'."
+        )
     if shared:
         _check_shared(settings, X_meta)
     return settings

@@ -76,8 +76,9 @@ def test_search_and_pipelines(make, routing):
         assert search.best_estimator_.score(X, Y) > 0.85
 
 
-def test_refits(make):
-    clf = OTWeightedClassifier(make("Classifier"), n_refits=1, random_state=0).fit(X, Y_NOISY, **META)
+def test_models_of_the_labels(make):
+    weighter = OTSampleWeighter(embedding=make("Classifier"), prior="confidence")
+    clf = OTWeightedClassifier(make("Classifier"), weighter=weighter).fit(X, Y_NOISY, **META)
     assert clf.sample_weight_[Y_NOISY != Y].mean() < 0.7 * clf.sample_weight_[Y_NOISY == Y].mean()
 
 

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, make_weighted_pipeline
-from skotw._estimators.both_sets import join_labels, join_rows
+from skotw._estimators.both_sets import join_labels
+from skotw._weighter.containers import join_rows
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -103,8 +104,10 @@ def test_whole_numbers_do_not_cut_trusted_ones(convert):
 
 def test_sparse_whole_numbers_keep_trusted_ones_in_the_fit():
     counts = sparse.csr_array(rng.poisson(1.0, (60, 3)))
-    clf = OTWeightedClassifier(LogisticRegression()).fit(counts, Y, X_meta=np.abs(X_META), y_meta=Y_META)
-    dense = OTWeightedClassifier(LogisticRegression(), weighter=OTSampleWeighter(embedding=None))
+    weighter = OTSampleWeighter(embedding=None)
+    clf = OTWeightedClassifier(LogisticRegression(), weighter=weighter)
+    clf.fit(counts, Y, X_meta=np.abs(X_META), y_meta=Y_META)
+    dense = OTWeightedClassifier(LogisticRegression(), weighter=weighter)
     dense.fit(counts.toarray(), Y, X_meta=np.abs(X_META), y_meta=Y_META)
     np.testing.assert_allclose(clf.estimator_.coef_, dense.estimator_.coef_, rtol=1e-3)
 

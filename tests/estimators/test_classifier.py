@@ -12,18 +12,15 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import euclidean_distances
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._estimators.n_refits import _cosine_as_squares, class_probabilities, deal_folds, refit_weights
-from skotw._weighter.input import Given
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -99,7 +96,7 @@ def test_auto_counts_training_labels_by_what_they_are_worth(sets):
     for rate in (0.0, 0.5):
         noisy = flip_labels(y, rate, random_state=1)
         clf = fitted((X, noisy, X_meta, y_meta), weighter=OTSampleWeighter(reg=0.1, label_cost="hard"))
-        v = clf.weighter_.label_reliability_.overall**2
+        v = clf.weighter_.label_reliability_.label_information()
         n, m = v * np.bincount(noisy), np.bincount(y_meta)
         total = n.sum() + m.sum()
         assert_allclose(clf.sample_weight_.sum() + clf.sample_weight_meta_.sum(), total)
@@ -112,15 +109,18 @@ def test_auto_counts_training_labels_by_what_they_are_worth(sets):
 def test_labels_that_say_nothing_leave_the_trusted_rows_alone(sets):
     X, y, X_meta, y_meta = sets
     X, y = np.tile(X, (3, 1)), np.repeat([0, 1, 2], len(X))  # every row under every label
-    clf = fitted((X, y, X_meta, y_meta), estimator=Witness())
-    assert clf.sample_weight_.max() < 1e-9
-    assert_allclose(clf.sample_weight_meta_, 1.0)  # as many of each class
+    clf = fitted((X, y, X_meta, y_meta), estimator=Witness(), weighter=OTSampleWeighter())
+    # but for what 24 trusted rows cannot rule out
+    assert clf.weighter_.label_reliability_.overall == pytest.approx(0.0, abs=1e-6)
+    assert clf.weighter_.label_reliability_.label_information() < 0.01
+    assert clf.sample_weight_.max() < 0.01
+    assert_allclose(clf.sample_weight_meta_, clf.sample_weight_meta_[0])  # as many of each class
 
 
 def test_auto_is_balanced_where_labels_are_right():
     sets = balanced_meta_split(*make_blobs(200, 4, centers=3, cluster_std=0.1, random_state=0), 5, random_state=0)
     auto, balanced = (fitted(sets, meta_weight=weight) for weight in ("auto", "balanced"))
-    assert_allclose(auto.sample_weight_, balanced.sample_weight_, rtol=1e-5)
+    assert_allclose(auto.sample_weight_, balanced.sample_weight_, rtol=0.02)
 
 
 def test_meta_rows_stay_out_on_request(sets):
@@ -146,8 +146,8 @@ def test_sample_weight_is_repetition(sets):
     k = np.random.default_rng(0).integers(0, 4, len(y))
     rows = np.repeat(np.arange(len(y)), k)
     for params in ({}, {"meta_weight": "balanced"}, {"meta_weight": 0.3}, {"include_meta": False}):
-        weighted = fitted(sets, k, **params)
-        repeated = fitted((X[rows], y[rows], X_meta, y_meta), **params)
+        weighted = fitted(sets, k, weighter=OTSampleWeighter(), **params)
+        repeated = fitted((X[rows], y[rows], X_meta, y_meta), weighter=OTSampleWeighter(), **params)
         assert_allclose(
             np.bincount(rows, repeated.sample_weight_, len(y)), weighted.sample_weight_, rtol=1e-9, atol=1e-12
         )
@@ -162,7 +162,8 @@ def test_sample_weight_is_repetition(sets):
 def test_order_of_rows_does_not_matter(sets):
     X, y, X_meta, y_meta = sets
     order, of_meta = np.random.default_rng(0).permutation(len(y)), np.random.default_rng(1).permutation(len(y_meta))
-    clf, other = fitted(sets), fitted((X[order], y[order], X_meta[of_meta], y_meta[of_meta]))
+    shuffled = X[order], y[order], X_meta[of_meta], y_meta[of_meta]
+    clf, other = (fitted(each, weighter=OTSampleWeighter()) for each in (sets, shuffled))
     assert_allclose(other.sample_weight_, clf.sample_weight_[order])
     assert_allclose(other.sample_weight_meta_, clf.sample_weight_meta_[of_meta])
 
@@ -323,137 +324,53 @@ def test_pickle_and_clone(sets):
 
 
 # ------------------------------------------------------------------------------------------------
-# Refits
+# What weighter=None stands for
 
 
-def test_folds_are_even_and_seeded():
-    strata = np.repeat([0, 1, 2], [50, 23, 3])
-    folds = deal_folds(strata, 0)
-    for stratum in range(3):
-        counts = np.bincount(folds[strata == stratum], minlength=5)
-        assert counts.max() - counts.min() <= 1
-    assert_array_equal(folds, deal_folds(strata, 0))
-    assert not np.array_equal(folds, deal_folds(strata, 1))
-
-
-def test_probabilities_come_from_models_that_did_not_see_the_row(sets):
-    X, y, X_meta, _ = sets
-    folds = deal_folds(y, 0)
-    fits = []
-
-    def fit(rows):
-        fits.append((set(rows), KNeighborsClassifier(1).fit(X[rows], y[rows])))
-        return fits[-1][1]
-
-    proba, of_meta = class_probabilities(fit, X, y, folds, X_meta)
-    for rows, model in fits:
-        unseen = sorted(set(range(len(y))) - rows)
-        assert_array_equal(proba[unseen], model.predict_proba(X[unseen]))
-    assert_allclose(of_meta, np.mean([model.predict_proba(X_meta) for _, model in fits], axis=0))
-
-
-def test_probabilities_of_a_class_that_a_fold_has_lost(sets):
-    X, y = sets[:2]
-    y = np.where(np.arange(len(y)) == 5, 9, y % 2)  # one row of class 9
-    proba, _ = class_probabilities(lambda rows: GaussianNB().fit(X[rows], y[rows]), X, y, deal_folds(y, 0))
-    assert proba[5, 2] == 0
-    assert_allclose(proba.sum(axis=1), 1)
-
-
-@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
-@pytest.mark.parametrize("reg", [0.2, "auto"])
-@pytest.mark.parametrize("zero_rows", [False, True])
-def test_refitted_cost_is_half_features_half_probabilities(sets, metric, kind, reg, zero_rows):
+def test_models_of_the_labels_take_part_where_there_are_classes_to_be_trusted(sets):
     X, y, X_meta, y_meta = sets
-    if zero_rows:
-        X, X_meta = X.copy(), X_meta.copy()
-        X[::7] = X_meta[::5] = 0
-    convert = sparse.csr_array if kind == "sparse" else np.asarray
-    weighter = OTSampleWeighter(metric=metric, reg=reg, embedding=None).fit(convert(X), y, convert(X_meta), y_meta)
-    model = GaussianNB().fit(X, y)
-    proba, proba_meta = model.predict_proba(X), model.predict_proba(X_meta)
-    found = refit_weights(weighter, Given(convert(X), y, convert(X_meta), y_meta), proba, proba_meta)
-
-    if metric == "cosine":
-        features = 1 - normalize(X) @ normalize(X_meta).T
-    else:
-        features = ((X[:, None] - X_meta[None]) ** 2).sum(axis=2)
-    hellinger = np.maximum(1 - np.sqrt(proba) @ np.sqrt(proba_meta).T, 0)
-    p, b = 1 / np.bincount(y)[y], 1 / np.bincount(y_meta)[y_meta]
-    p, b = p / p.sum(), b / b.sum()
-    costs = sum(cost / (p @ cost @ b) for cost in (features, hellinger)) / 2
-    exact = OTSampleWeighter(metric="precomputed", reg=weighter.reg_, cost_scale=1.0).fit(costs, y, y_meta=y_meta)
-    assert_allclose(found, exact.sample_weight_, rtol=1e-8)
+    clf = fitted(sets, estimator=Witness(), include_meta=False, random_state=3)
+    same = {"embedding": "supervised", "prior": "confidence"}
+    assert {name: getattr(clf.weighter_, name) for name in same} == same
+    same["random_state"] = clf.weighter_.random_state
+    assert_array_equal(clf.sample_weight_, ot_sample_weight(X, y, X_meta, y_meta, **same))
+    assert not np.array_equal(clf.sample_weight_, fitted(sets, include_meta=False, random_state=4).sample_weight_)
+    two = np.c_[y, y], np.c_[y_meta, y_meta]
+    clf = fitted((X, two[0], X_meta, two[1]), estimator=RandomForestClassifier(2))
+    assert (clf.weighter_.embedding, clf.weighter_.prior) == ("scale", "balanced")
 
 
-@pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, lambda Z: Z.astype(np.float32)])
-def test_cosine_half_of_a_refit_is_the_weighters_own_cost(convert):
-    rng = np.random.default_rng(0)
-    Z, Z_meta = rng.normal(size=(9, 3)), rng.normal(size=(6, 3))
-    Z[::3] = Z_meta[::2] = 0  # zero rows are at distance 1 of everything
-    Z[1] *= 1e-30  # and tiny ones where they point
-    Z_meta[1] *= 1e30
-    rows, meta = (_cosine_as_squares(convert(part), of_meta) for part, of_meta in ((Z, False), (Z_meta, True)))
-    unit, unit_meta = (
-        part / np.where(part.any(axis=1), np.linalg.norm(part, axis=1), 1)[:, None] for part in (Z, Z_meta)
-    )
-    cost = 1 - unit @ unit_meta.T
-    assert_array_equal(cost[0], 1.0)
-    assert_allclose(euclidean_distances(rows, meta, squared=True), cost, atol=1e-6)
+def test_no_models_of_the_labels_without_trusted_rows(sets):
+    with pytest.warns(UserWarning, match="There is no meta set"):
+        clf = OTWeightedClassifier(Witness()).fit(*sets[:2])
+    assert (clf.weighter_.embedding, clf.weighter_.prior) == ("scale", "balanced")
 
 
-def test_refits_start_from_the_features_and_keep_reg(sets):
-    _, y, _, y_meta = sets
-    plain, refitted = (fitted(sets, n_refits=n, meta_weight="balanced", random_state=0) for n in (0, 2))
-    assert_array_equal(plain.weighter_.sample_weight_, refitted.weighter_.sample_weight_)
-    assert not np.allclose(plain.sample_weight_, refitted.sample_weight_)
-    assert_allclose(refitted.sample_weight_.sum() + refitted.sample_weight_meta_.sum(), len(y) + len(y_meta))
-    again = fitted(sets, n_refits=2, meta_weight="balanced", random_state=0)
-    assert_array_equal(again.sample_weight_, refitted.sample_weight_)
-    assert fitted(sets, n_refits=1, include_meta=False).sample_weight_.sum() == pytest.approx(len(y))
-
-
-class Noting(GaussianNB):
-    """Keeps the rows of every fit, and a parameter that has a value for each."""
-
-    seen = []
-
-    def fit(self, X, y, sample_weight=None, note=None):
-        Noting.seen.append((X, y, note))
-        return super().fit(X, y, sample_weight)
-
-
-def test_folds_of_a_refit_take_from_both_sets_alike(sets):
-    X, y, X_meta, y_meta = sets
-    Noting.seen.clear()
-    note = np.arange(len(y) + len(y_meta))
-    OTWeightedClassifier(Noting(), n_refits=1, random_state=0).fit(X, y, X_meta=X_meta, y_meta=y_meta, note=note)
-    *folds, last = Noting.seen
-    assert len(folds) == 5
-    assert_array_equal(last[2], note)
-    everything, labels = np.r_[X, X_meta], np.r_[y, y_meta]
-    for rows, own, noted in folds:
-        assert_array_equal(rows, everything[noted])
-        assert_array_equal(own, labels[noted])
-        # eight trusted rows per class: one or two of them are held out
-        assert set(np.bincount(own[noted >= len(y)])) <= {6, 7}
-    left_out = np.concatenate([np.setdiff1d(note, noted) for _, _, noted in folds])
-    assert_array_equal(np.sort(left_out), note)
-
-
-def test_refits_see_what_features_hide():
-    """Features whose scale drowns the one that tells the classes: the model finds it, and the refit uses it."""
+def test_they_see_what_features_hide():
+    """Features whose scale drowns the one that tells the classes: models find it, and the weights use it."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 400)
     X = np.column_stack([y + 0.15 * rng.normal(size=400), rng.normal(size=(400, 30))])
     X, y, X_meta, y_meta = balanced_meta_split(X, y, 15, random_state=0)
     noisy, wrong = flip_labels(y, 0.25, random_state=0, return_mask=True)
     ratio = []
-    for n_refits in (0, 1):
-        clf = fitted((X, noisy, X_meta, y_meta), n_refits=n_refits, random_state=0)
+    for weighter in (OTSampleWeighter(), None):
+        clf = fitted((X, noisy, X_meta, y_meta), weighter=weighter)
         ratio.append(clf.sample_weight_[wrong].mean() / clf.sample_weight_[~wrong].mean())
-    assert ratio[1] < ratio[0] - 0.1
+    assert ratio[1] < ratio[0] / 4
+
+
+def test_texts_at_the_defaults():
+    words = np.random.default_rng(0)
+    topics = [["ball", "goal", "team"], ["vote", "law", "court"]]
+    y = np.arange(120) % 2
+    texts = [" ".join([*words.choice(topics[c], 2), *words.choice(["a", "the", "of", "and"], 4)]) for c in y]
+    noisy, wrong = flip_labels(y[20:], 0.25, random_state=0, return_mask=True)
+    clf = OTWeightedClassifier(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    clf.fit(texts[20:], noisy, X_meta=texts[:20], y_meta=y[:20])
+    assert clf.sample_weight_[wrong].max() < clf.sample_weight_[~wrong].min()
+    assert clf.score(texts[20:], y[20:]) > 0.95
+    assert_allclose(clf.weighter_.weigh(texts[20:], noisy), clf.weighter_.sample_weight_)
 
 
 # ------------------------------------------------------------------------------------------------

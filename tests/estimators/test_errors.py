@@ -135,7 +135,6 @@ def test_precomputed_costs():
         ({"meta_weight": -0.1}, "'meta_weight' parameter"),
         ({"meta_weight": 1.5}, "'meta_weight' parameter"),
         ({"meta_weight": "most"}, "'meta_weight' parameter"),
-        ({"n_refits": -1}, "'n_refits' parameter"),
         ({"on_unweighted": "drop"}, "'on_unweighted' parameter"),
         ({"weighter": LogisticRegression()}, "'weighter' parameter"),
         ({"estimator": StandardScaler()}, "'estimator' parameter"),
@@ -147,34 +146,6 @@ def test_precomputed_costs():
 )
 def test_parameters_that_make_no_sense(params, match):
     refused(match, **params)
-
-
-@pytest.mark.parametrize(
-    ("params", "fit", "match"),
-    [
-        (
-            {"weighter": OTSampleWeighter(n_prototypes=1)},
-            {"X_meta": None, "y_meta": None},
-            "pass X_meta and y_meta.*or use n_refits=0",
-        ),
-        ({"weighter": OTSampleWeighter(n_prototypes=1)}, {}, "leave the weighter's n_prototypes at None"),
-        (
-            {"weighter": OTSampleWeighter(metric="cityblock")},
-            {},
-            r"one of \('cosine', 'sqeuclidean'\); got 'cityblock'",
-        ),
-        ({"estimator": SVC()}, {}, "SVC has no predict_proba. Wrap it in CalibratedClassifierCV"),
-    ],
-)
-def test_refits_that_cannot_be(params, fit, match):
-    refused(match, fit=fit, n_refits=1, **params)
-
-
-def test_refits_of_several_label_columns():
-    from sklearn.ensemble import RandomForestClassifier
-
-    two, two_meta = np.c_[Y, Y], np.c_[Y_META, Y_META]
-    refused("needs one column", X, two, fit={"y_meta": two_meta}, n_refits=1, estimator=RandomForestClassifier(2))
 
 
 @pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor])

@@ -28,7 +28,7 @@ def test_wraps_the_last_step_by_its_kind(routing):
 
 
 def test_leaves_a_wrapped_step_alone(routing):
-    last = OTWeightedClassifier(n_refits=1)
+    last = OTWeightedClassifier(include_meta=False)
     assert make_weighted_pipeline(StandardScaler(), last)[-1] is last
     with pytest.raises(ValueError, match="already: give it meta_weight itself"):
         make_weighted_pipeline(last, meta_weight=0.5)

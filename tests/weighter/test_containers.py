@@ -224,12 +224,10 @@ def test_the_classifier_aligns_columns_for_its_estimator():
         (lambda rows: objects(rows, Decimal), frame),
     ],
 )
-def test_refits_take_what_the_first_fit_takes(convert, convert_meta):
-    direct = OTWeightedClassifier(n_refits=1, random_state=0)
-    direct.fit(X.astype(float), Y, X_meta=X_META.astype(float), y_meta=Y_META)
-    clf = OTWeightedClassifier(n_refits=1, random_state=0)
-    clf.fit(convert(X), Y, X_meta=convert_meta(X_META), y_meta=Y_META)
-    assert_allclose(clf.sample_weight_, direct.sample_weight_, rtol=1e-6)
+def test_models_of_the_labels_take_rows_of_any_container(convert, convert_meta):
+    weigh = weigher(embedding="supervised", prior="confidence")
+    expected = weigh(X, Y, X_META, Y_META)
+    assert_allclose(weigh(convert(X), Y, convert_meta(X_META), Y_META), expected, rtol=1e-6)
 
 
 def test_columns_of_the_same_name_are_refused():

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
-from skotw._estimators.both_sets import join_rows
+from skotw._weighter.containers import join_rows
 from skotw._weighter.frames import category_column, column_kinds, frame_values, is_frame, number_column, paired_columns
 
 NAN = np.nan

@@ -13,7 +13,7 @@ from skotw._transport.blocks import Compute
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._weighter import model
 from skotw._weighter.feature_cost import FeatureMetric
-from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter, posterior_information
+from skotw._weighter.label_reliability import LabelReliability, ReliabilityMeter, posterior_reliability
 from skotw._weighter.sets import SortedRows
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
@@ -187,9 +187,10 @@ def test_information_of_a_label_is_that_of_fisher():
         seen = 0.5 * right + 0.5 * (1 - right)  # P(label = 1) at t = 0
         score = (2 * right - 1) * np.array([1 / seen, -1 / (1 - seen)])  # d log P / dt of either label
         fisher = seen * score[0] ** 2 + (1 - seen) * score[1] ** 2
-        known = LabelReliability(r, 0.1, np.full(2, right), np.full(2, 0.1))
-        np.testing.assert_allclose(known.label_information(), fisher / 4.0)  # 4 is that of a right label
-    assert LabelReliability.unknown(2).label_information() == 1.0
+        b, codes = np.tile([0.89, 0.91], 500), np.arange(1000) % 2  # known to the last digit
+        known = posterior_reliability(0.5 + r * (b - 0.5), b, codes)
+        np.testing.assert_allclose(known.information, fisher / 4.0, atol=0.01)  # 4 is that of a right label
+    assert LabelReliability.unknown(2).label_information() == pytest.approx(2 / 3)
 
 
 def test_unknown_where_only_absent_classes_have_two_trusted_samples(blobs):
@@ -352,7 +353,7 @@ def test_the_ratio_before_clipping_is_kept():
 
 
 def information(a, b, query_class):
-    return posterior_information(np.array(a), np.array(b), np.array(query_class))
+    return posterior_reliability(np.array(a), np.array(b), np.array(query_class)).information
 
 
 def test_information_a_priori():
@@ -406,8 +407,26 @@ def test_information_takes_what_the_reliability_keeps(noisy):
         [(found.trusted_share - 0.5)[found.query_class == c].mean() for c in range(4)]
     )
     assert found.unclipped == pytest.approx(ratio)
-    value = posterior_information(found.own_share, found.trusted_share, found.query_class)
-    assert value == pytest.approx(found.overall**2, abs=0.1)
+    assert found.label_information() == pytest.approx(found.overall**2, abs=0.1)
+    assert found.posterior_mean == pytest.approx(found.overall, abs=0.1)
+
+
+def test_posterior_a_priori():
+    told_nothing = posterior_reliability(*np.full((2, 8), 0.5), np.arange(8) % 2)
+    for found in (posterior_reliability(*np.empty((3, 0))), told_nothing):
+        assert found.mean == pytest.approx(3 / 4, rel=1e-3)
+        assert found.interval == pytest.approx((0.1, 1.0), abs=1e-3)  # half of the belief lies at 1
+
+
+def test_posterior_of_many_queries_is_normal_about_the_ratio():
+    rng = np.random.default_rng(0)
+    b, r, noise = np.full(400, 0.9), 0.5, 0.1
+    a = 0.5 + r * 0.4 + rng.normal(0, noise, 400)
+    found = posterior_reliability(a, b, np.zeros(400, dtype=int))
+    se = np.sqrt(a.var(ddof=1) / 400 + 2.5e-5) / 0.4
+    ratio = (a.mean() - 0.5) / 0.4
+    assert found.mean == pytest.approx(ratio, abs=1e-3)
+    assert found.interval == pytest.approx((ratio - 1.645 * se, ratio + 1.645 * se), abs=2e-3)
 
 
 # ---- memory

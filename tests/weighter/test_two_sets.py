@@ -12,7 +12,8 @@ import pytest
 from scipy import sparse
 
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._weighter.two_sets import _hash_numbers, _hash_sparse, warn_far, warn_repeated
+from skotw._weighter.row_keys import hash_numbers, hash_sparse
+from skotw._weighter.two_sets import warn_far, warn_repeated
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -162,7 +163,7 @@ def test_sparse_rows_are_alike_however_they_are_stored():
 
 def test_rows_of_small_whole_numbers_are_told_apart():
     rows = np.array(list(product(range(8), repeat=4)), dtype=float)  # few bits of a float differ
-    dense, by_entry = _hash_numbers(rows), _hash_sparse(sparse.csr_array(rows))
+    dense, by_entry = hash_numbers(rows), hash_sparse(sparse.csr_array(rows))
     assert len(np.unique(dense)) == len(rows)
     np.testing.assert_array_equal(by_entry, dense)
 
