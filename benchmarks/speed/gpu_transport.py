@@ -242,7 +242,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variants", nargs="+", help="NAME:KEY=VALUE,...; by default those that the device can run")
     parser.add_argument("--float32", action="store_true", help="also the float32 solve")
-    parser.add_argument("--profile", action="store_true", help="also where each variant spends its time (CUDA)")
+    parser.add_argument(
+        "--profile", nargs="*", metavar="VARIANT", help="also where these, by default all, spend their time (CUDA)"
+    )
     parser.add_argument("--out", help="file that the lines are appended to")
     args = parser.parse_args()
     report = Report(args.out)
@@ -296,7 +298,8 @@ def main():
     for text in args.variants or (VARIANTS if on_gpu else VARIANTS[:3]):
         try:
             variant = Variant(text)
-            if attempt(text, lambda variant=variant: variant.solve(cost, data)) and args.profile and on_gpu:
+            profiled = on_gpu and args.profile is not None and (not args.profile or text in args.profile)
+            if attempt(text, lambda variant=variant: variant.solve(cost, data)) and profiled:
                 profile(variant, cost, data, report)
         except Exception:
             report.failure(text)
