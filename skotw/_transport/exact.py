@@ -12,6 +12,7 @@ numbers to the bit, so that w sums to the right total whatever the cancellation 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
-from skotw._transport.device_memory import free_bytes, on_accelerator, with_less_memory
+from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
@@ -52,12 +53,19 @@ class _RowWeights:
     def __init__(self, a: NDArray[Any], log_ratio: NDArray[np.float64], partition: Partition, reference: Any) -> None:
         self._a, self._log_ratio, self._counts = a, log_ratio, np.diff(partition.edges)
         unit = float(log_ratio[self._counts > 0].max())
-        p = np.repeat(np.exp(log_ratio - unit), self._counts)
-        p *= a
+        ratio: Any = np.exp(log_ratio - unit)
+        p: Any
+        if on_cuda(reference):  # the host takes longer than the solution does
+            xp = namespace(reference)
+            weight, ratio, counts = (xp.asarray(x, device=reference.device) for x in (a, ratio, self._counts))
+            p = ratio.repeat_interleave(counts, output_size=len(a)) * weight.double()
+        else:
+            p = np.repeat(ratio, self._counts)
+            p *= a
         peak = float(p.max())
         p /= peak
-        self.least, self.top = float(p.min()), unit + float(np.log(peak))
-        self.weights = like(p, reference)
+        self.least, self.top = float(p.min()), unit + math.log(peak)
+        self.weights = like(p, reference) if isinstance(p, np.ndarray) else p.to(reference.dtype)
         self.ones = like(np.ones(min(partition.block_rows, len(p))), reference)
 
     @cached_property
