@@ -1,8 +1,10 @@
 r"""``prior="confidence"``: each row weighs beforehand by how much its label is believed.
 
-The belief in the label y of a row x is :math:`q_y(x) \, c_y(x)`, with q the class probabilities by models of the
-trusted rows alone, few but right, and c those by models of all rows, many and wrong in part, that have not seen x. The
-prior is the balanced one times the belief: rows of a class share its mass by it.
+The belief in the label y of a row x is :math:`c_y(x) \, q_y(x)^\alpha`, with c the class probabilities by models of all
+rows, many and wrong in part, that have not seen x, and q those by models of the trusted rows alone, few but right. The
+exponent is the share that the trusted labels hold of what all labels are worth, :math:`M / (M + v N)`: where rows are
+many, what a few of them say tells little, and gathers the weight where those lie. The prior is the balanced one times
+the belief: rows of a class share its mass by it.
 """
 
 from dataclasses import dataclass
@@ -44,9 +46,9 @@ class Confidence:
         return cls(trusting, out_of_fold)
 
     def of_labels(self, rows, codes, probabilities):
-        """Belief in the labels of rows, (n,), beside what the models of both sets say of them."""
+        """What models of both sets say of the labels of rows, and models of the trusted ones, (n, 2)."""
         own = np.arange(len(codes)), codes
         trusted = np.mean(
             [predict_classes(model, rows, probabilities.shape[1])[own] for model in self.trusting], axis=0
         )
-        return np.maximum(trusted, _LEAST) * np.maximum(probabilities[own], _LEAST)
+        return np.maximum(np.column_stack([probabilities[own], trusted]), _LEAST)

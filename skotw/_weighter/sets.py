@@ -20,7 +20,7 @@ class Rows:
     values: np.ndarray | None
     weight: np.ndarray
     index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
-    belief: np.ndarray | None = None  # in their labels; None: the same in all
+    belief: np.ndarray | None = None  # in their labels, by models of both sets and of the trusted rows, (n, 2)
 
 
 @dataclass(eq=False)
