@@ -7,6 +7,7 @@ from ._estimators.pipeline import make_weighted_pipeline
 from ._estimators.regressor import OTWeightedRegressor
 from ._estimators.resampler import OTResampler
 from ._weighter.estimator import OTSampleWeighter, ot_sample_weight
+from ._weighter.label_errors import find_label_errors
 
 __all__ = [
     "OTResampler",
@@ -14,6 +15,7 @@ __all__ = [
     "OTWeightedClassifier",
     "OTWeightedRegressor",
     "__version__",
+    "find_label_errors",
     "make_weighted_pipeline",
     "ot_sample_weight",
 ]

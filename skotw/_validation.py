@@ -110,27 +110,34 @@ def is_number(value):
     return isinstance(value, Real | Decimal | np.bool_)
 
 
-def clean_labels(y, name):
+def clean_labels(y, name, kept=None):
     """Labels as an array of one type, in which object columns of numbers are numbers.
+
+    ``kept`` says where they stood among those given, for messages.
 
     Raises
     ------
     ValueError
         If labels are missing, bytes, or of types that have no order among each other.
     """
-    y = _label_array(to_numpy(y))
+    y, missing = labels_and_missing(y)
     if y.dtype.kind == "S":
         raise ValueError(f"{name} holds bytes. Turn them into text first: numpy.char.decode({name}).")
-    if y.dtype.kind in "fcmM":
-        missing = y != y
-    elif y.dtype.kind == "O":
-        missing = np.reshape([is_missing(value) for value in y.ravel()], y.shape)
-    else:
-        return y
-    if missing.any():
+    if missing is not None and missing.any():
         row = int(np.argwhere(missing)[0][0])
+        row = row if kept is None else kept[row]
         raise ValueError(f"Input {name} contains NaN or None, first in row {row}. Drop the rows without a label.")
     return _of_one_type(y, name) if y.dtype.kind == "O" else y
+
+
+def labels_and_missing(y):
+    """Labels of any container as an array, and which of them are missing; None where none can be, by their type."""
+    y = _label_array(to_numpy(y))
+    if y.dtype.kind in "fcmM":
+        return y, y != y
+    if y.dtype.kind == "O":
+        return y, np.reshape([is_missing(value) for value in y.ravel()], y.shape)
+    return y, None
 
 
 def _label_array(y):

@@ -14,6 +14,7 @@ from skotw import (
     OTSampleWeighter,
     OTWeightedClassifier,
     OTWeightedRegressor,
+    find_label_errors,
     make_weighted_pipeline,
     ot_sample_weight,
 )
@@ -50,6 +51,11 @@ def weights() -> None:
     assert_type(weighter.fit(X, noisy, X_meta, y_meta, sample_weight=[1.0] * len(noisy)), OTSampleWeighter)
     assert_type(weighter.fit_weights(X, noisy, X_meta, y_meta), Array)
     assert_type(weighter.weigh(X, y), Array)
+    assert_type(weighter.label_confidence(X, y), Floats)
+    found = find_label_errors(X, noisy, X_meta, y_meta, weighter=weighter)
+    assert_type(found.indices, Integers)
+    assert_type(found.confidence, Floats)
+    assert_type(found.n_errors, float)
     assert_type(weighter.transport_plan(X.tolist(), y.tolist()), Array)
     stream = OTSampleWeighter(reg=0.1, cost_scale=1.0, embedding=None)
     assert_type(stream.partial_fit(X, noisy, X_meta, y_meta), OTSampleWeighter)

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"benchmark_{Path(name).name}", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -60,15 +62,39 @@ def test_automatic_settings_with_labels_by_annotators(tmp_path):
         assert [by_row[tuple(row)] for row in rows] == shown.tolist()
 
 
+def test_label_errors(capsys):
+    table = load("quality/label_errors").main(["--quick"])
+    assert {"find_label_errors", "weights", "KNN-Shapley", "trusted only, forest"} <= set(table)
+    assert all(areas.shape == (2,) and (areas > 0.4).all() for areas in table.values())
+    assert "within 2 standard errors" in capsys.readouterr().out
+
+
+def test_shapley_values_are_what_rows_add_to_all_orders():
+    """Of four rows and their 24 orders, one trusted row and two neighbours."""
+    rng = np.random.default_rng(0)
+    X, X_meta, y = rng.normal(size=(4, 2)), rng.normal(size=(1, 2)), np.array([0, 1, 1, 0])
+
+    def accuracy(rows):
+        nearest = sorted(rows, key=lambda i: np.linalg.norm(X[i] - X_meta[0]))[:2]
+        return sum(y[i] == 1 for i in nearest) / 2
+
+    added = np.zeros(4)
+    for order in permutations(range(4)):
+        for k, row in enumerate(order):
+            added[row] += (accuracy(order[: k + 1]) - accuracy(order[:k])) / 24
+    values = load("quality/label_errors").knn_shapley(X, y, X_meta, np.array([1]), n_neighbors=2)
+    np.testing.assert_allclose(values, added, atol=1e-12)
+
+
 def test_weighting_overhead(capsys):
-    ratios = load("weighting_overhead").main(["--quick"])
+    ratios = load("speed/weighting_overhead").main(["--quick"])
     assert set(ratios) == {(2, False), (2, True), (10, False), (10, True)}
     assert all(ratio > 0 for ratio in ratios.values())
     assert "target at most" in capsys.readouterr().out
 
 
 def test_transport_speed(capsys):
-    module = load("transport_speed")
+    module = load("speed/transport_speed")
     results = module.main(["--quick", "--repeats", "1", "--threads", "2", "--no-memory"])
     assert all(result[name] > 0 for result in results.values() for name in ("gemm", "exact", "blocks", "estimator"))
     printed = capsys.readouterr().out
@@ -77,7 +103,7 @@ def test_transport_speed(capsys):
 
 
 def test_transport_speed_contenders_solve_one_problem():
-    module = load("transport_speed")
+    module = load("speed/transport_speed")
     data = module.Data(600, 40, 8)
     exact, blocks = (module.solve_exact(data, module.Compute(2, cache_bytes=cache)) for cache in (2**30, 0))
     np.testing.assert_allclose(exact, blocks, rtol=1e-4)
@@ -88,7 +114,7 @@ def test_transport_speed_contenders_solve_one_problem():
 
 @pytest.mark.slow
 def test_transport_speed_memory_of_a_fresh_process():
-    module = load("transport_speed")
+    module = load("speed/transport_speed")
     size = (20_000, 50, 64)
     # blocks and no copy of the rows, which are 4.9 MiB; POT holds several matrices of 3.8 MiB
     assert 0.0 < module.added_memory("blocks", size, 1) < 4.0
@@ -114,3 +140,62 @@ def test_epoch_time(capsys, monkeypatch, tmp_path):
     assert medians["plain"]["x plain"] == 1
     with pytest.raises(ValueError, match="no contender 'authors large'"):
         module.main([*sizes, "--contenders", "authors large"])
+
+
+def test_speed_suite(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER / "speed")
+    module, out = load("speed/run"), tmp_path / "new" / "speed.jsonl"
+    command = ["--quick", "--out", str(out), "--repeats", "1", "--threads", "1", "--contenders", "weighter"]
+    monkeypatch.setattr(module, "QUICK_SWEEPS", {"N": (300, 600), "M": (20,)})
+    module.main(command)
+    records = module.read(out)
+    assert [record["N"] for record in records] == [300, 600]  # both sweeps pass through the base, which runs once
+    assert all(record["first"] > 0 and record["again"] > 0 and record["gemm"] > 0 for record in records)
+    assert "x gemm" in capsys.readouterr().out
+    error = SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nMemoryError: of matrices")
+    monkeypatch.setattr(module.subprocess, "run", lambda *args, **kwargs: error)
+    module.main([*command, "ArgKmin"])  # the weighter has been measured
+    assert [record.get("failed") for record in module.read(out)] == [None] * 2 + ["MemoryError: of matrices"] * 2
+    assert "N=300, M=20, d=8, 2 classes: MemoryError" in capsys.readouterr().out
+
+
+def test_contenders_of_the_speed_suite_do_what_they_say(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER / "speed")
+    module = load("speed/run")
+    data = module.Data(300, 20, 8, 2)
+    results = {
+        name: run(data, 1)
+        for name, (run, _, library) in module.CONTENDERS.items()
+        if importlib.util.find_spec(library) is not None
+    }
+    assert all(len(result) == 300 for result in results.values())
+    assert not np.allclose(results["weighter"], results["hard"])
+    assert np.argmin(((data.X[0] - data.Z) ** 2).sum(axis=1)) == results["ArgKmin"][0]
+    data.y_mixed = data.y
+    np.testing.assert_allclose(module.CONTENDERS["weighter"][0](data, 1) / 300, results["POT"], rtol=1e-3)
+
+
+def test_page_of_the_speed_suite(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER / "speed")
+    pytest.importorskip("matplotlib")
+    module, out = load("speed/run"), tmp_path / "speed.jsonl"
+    records = []
+    for name, factor in (("weighter", 2.0), ("ArgKmin", 5.0)):
+        for _, size in module.sizes(quick=False):
+            product = 1e-9 * size["N"] * size["M"]
+            times = {"first": factor * product + 1.0, "again": factor * product, "gemm": product, "added_mib": 4.0}
+            one = {"key": module.key(name, size), "contender": name, **size, "threads": 2, "cpu": "a machine"}
+            records.append({**one, **times})
+    records.append({**one, "key": "POT, too large", "contender": "POT", "failed": "MemoryError"})
+    out.write_text("".join(json.dumps(record) + "\n" for record in records))
+    module.main(["--out", str(out), "--report", str(tmp_path / "results")])
+    page = (tmp_path / "results" / "speed.rst").read_text()
+    rows = {line.split()[0]: line.split() for line in page.splitlines() if line.startswith(("weighter", "ArgKmin"))}
+    assert rows["weighter"][1:] == ["100,000", "1040.0", "40.0", "2.00", "4", "1.00", "1.00"]
+    assert rows["ArgKmin"][4] == "5.00"
+    assert "- POT, too large: MemoryError" in page
+    assert (tmp_path / "results" / "speed.svg").read_text().count("ArgKmin") >= 1
+    assert module.curves(records, module.BASE, "M")["weighter"][0][0] == 50
+    out.write_text("")
+    with pytest.raises(SystemExit, match="no measurements"):
+        module.main(["--out", str(out), "--report", str(tmp_path)])

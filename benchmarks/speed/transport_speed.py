@@ -16,8 +16,8 @@ than of the contender, so the targets are given for the second run as well ("aga
 
 Memory is what the peak resident set gains in a fresh process after its imports, its data and a tiny warm-up.
 
-    python benchmarks/transport_speed.py
-    python benchmarks/transport_speed.py --quick
+    python benchmarks/speed/transport_speed.py
+    python benchmarks/speed/transport_speed.py --quick
 """
 
 import argparse
@@ -51,15 +51,15 @@ POOLS = ThreadpoolController()  # looks for BLAS once, outside what is timed
 class Data:
     """Rows of independent noise, which cost what any rows cost, in class order."""
 
-    def __init__(self, N, M, d):
+    def __init__(self, N, M, d, n_classes=N_CLASSES):
         rng = np.random.default_rng(0)
         self.X = rng.standard_normal((N, d), dtype=np.float32)  # float32 from the start: no peak before the baseline
         self.Z = rng.standard_normal((M, d), dtype=np.float32)
-        self.y, self.y_meta = np.arange(N) * N_CLASSES // N, np.arange(M) * N_CLASSES // M
+        self.y, self.y_meta = np.arange(N) * n_classes // N, np.arange(M) * n_classes // M
         self.y_mixed = rng.permutation(self.y)  # noise: its classes may lie anywhere
         self.counts, self.meta_counts = np.bincount(self.y), np.bincount(self.y_meta)
-        self.p = np.repeat(1.0 / (N_CLASSES * self.counts), self.counts)
-        self.b = np.repeat(1.0 / (N_CLASSES * self.meta_counts), self.meta_counts)
+        self.p = np.repeat(1.0 / (n_classes * self.counts), self.counts)
+        self.b = np.repeat(1.0 / (n_classes * self.meta_counts), self.meta_counts)
 
 
 def gemm(data, n_rows, row_threads, blas):

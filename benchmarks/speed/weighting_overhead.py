@@ -6,8 +6,8 @@ stopping, the default above 10,000 rows, is shown on and off. All take turns in 
 machine alone: beside other work the fit's OpenMP threads mostly wait for each other, which flatters the ratio several
 times over.
 
-    python benchmarks/weighting_overhead.py
-    python benchmarks/weighting_overhead.py --flip 0.2
+    python benchmarks/speed/weighting_overhead.py
+    python benchmarks/speed/weighting_overhead.py --flip 0.2
 
 Where the labels are found to be right, as these are, ``reg="auto"`` has no need of its votes. ``--flip`` has a share of
 the labels flipped, so that it takes them.

@@ -13,20 +13,21 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from scipy import sparse
 from sklearn import get_config
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import has_fit_parameter
 
-from skotw._compat import HasMethods, Interval, StrOptions, fit_context
+from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
 from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
-from skotw._weighter.input import Given
+from skotw._weighter.input import Given, check_trusted_once
 from skotw._weighter.labels import target_kind
+from skotw._weighter.verified import Verified
 
 from .balanced_twice import warn_balanced_twice
-from .both_sets import check_handed_on, join_labels, unwrap
+from .both_sets import check_classes, check_handed_on, join_labels, unwrap, with_verified
 from .meta_weight import joint_weights
 from .weight_routing import (
     WeightRoute,
@@ -34,16 +35,17 @@ from .weight_routing import (
     find_samplers,
     fit_weighted,
     nested_parts,
+    take_rows,
     with_defaults,
 )
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_BY_KEYWORD = "Pass the trusted rows by keyword: {}(X, y, X_meta=X_meta, y_meta=y_meta)."
+_BY_KEYWORD = "Pass the trusted rows by keyword: {0}(X, y, X_meta=X_meta, y_meta=y_meta) or {0}(X, y, y_verified=...)."
 # Features are told to be copies of each other by this many rows at first, if those hold more values than this.
 _LEAST_ROWS = 100
 _MOST_VALUES_BY_CHANCE = 10
-_MEANT_FOR_THE_META_SET = re.compile("meta(?!data)|trust|clean", re.IGNORECASE)
+_MEANT_FOR_THE_META_SET = re.compile("meta(?!data)|trust|clean|verif|review", re.IGNORECASE)
 
 
 def learns_weights(method: Method) -> Method:
@@ -69,11 +71,17 @@ def learns_weights(method: Method) -> Method:
 
 @dataclass(frozen=True, eq=False)
 class Sets:
-    """Both sets as they came, and what is to be trained on; with ``include_meta`` the meta rows come last."""
+    """Both sets as they came, and what is to be trained on; with ``include_meta`` the meta rows come last.
+
+    Reviewed rows stay where they are in X, with their right label in ``given`` as well; ``rows`` are the indices of the
+    rows of X that are trained on, where those are not all.
+    """
 
     given: Given
     X_train: object
     y_train: object
+    verified: Verified | None = None
+    rows: np.ndarray | None = None
 
 
 class WeighsFirst(BaseEstimator):
@@ -117,18 +125,18 @@ class WeighsFirst(BaseEstimator):
         """Whether an argument of fit is one of the inner estimator's."""
         return False
 
-    def _new_weighter(self, given, random_state):
-        """Unfitted weighter for both sets."""
-        weighter = self._default_weighter(given, random_state) if self.weighter is None else clone(self.weighter)
+    def _new_weighter(self, y_trusted, random_state):
+        """Unfitted weighter for these trusted labels, or None."""
+        weighter = self._default_weighter(y_trusted, random_state) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
                 "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
             )
         return weighter
 
-    def _default_weighter(self, given, random_state):
+    def _default_weighter(self, y_trusted, random_state):
         """What ``weighter=None`` stands for: models of the labels take part where there are classes to be trusted."""
-        if given.X_meta is None or given.y_meta is None or target_kind(given.y_meta, "auto", "y_meta") != "classes":
+        if y_trusted is None or target_kind(y_trusted, "auto", "y_meta") != "classes":
             return OTSampleWeighter()
         seed = None if self.random_state is None else int(random_state.randint(np.iinfo(np.int32).max))
         return OTSampleWeighter(embedding="supervised", prior="confidence", random_state=seed)
@@ -138,17 +146,30 @@ class WeighsFirst(BaseEstimator):
         wrapped = isinstance(given.X_meta, tuple)
         given = replace(given, X_meta=unwrap(given.X_meta), y_meta=unwrap(given.y_meta))
         X, y, X_meta, y_meta = given.X, given.y, given.X_meta, given.y_meta
+        verified, trusted = None, {}
+        if given.y_verified is not None:
+            check_trusted_once(given)
+            verified, trusted = Verified.of(given), {"y_verified": given.y_verified}
+            y = with_verified(y, verified)
+            if is_classifier(self):
+                check_classes(y)
+            given = replace(given, y=y)
         if X_meta is not None and y_meta is not None:
             _refuse_other_columns(y, y_meta)
             check_handed_on(given, wrapped=wrapped)
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
             warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
-            self.weighter_ = self._new_weighter(given, random_state).fit(
-                X, y, X_meta, y_meta, sample_weight=given.sample_weight
-            )
-        if X_meta is not None:
+            weighter = self._new_weighter(y_meta if verified is None else verified.labels, random_state)
+            self.weighter_ = weighter.fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight, **trusted)
+        self.weighter_._forget_rows()
+        if X_meta is not None or verified is not None:
             _warn_lost(self.weighter_, self.include_meta)
+        if verified is not None:
+            if self.include_meta:
+                return Sets(given, X, y, verified)
+            return Sets(given, *take_rows(verified.others, X, y), verified, verified.others)
+        if X_meta is not None:
             _warn_drawn_features(X, X_meta)
             if self.include_meta:
                 return Sets(given, join_rows(X, X_meta), join_labels(y, y_meta))
@@ -158,10 +179,16 @@ class WeighsFirst(BaseEstimator):
         """Set the weights of both sets from what the transport says; return those of the rows to train on."""
         self.sample_weight_ = np.asarray(transported, dtype=np.float64)
         self.sample_weight_meta_ = np.empty(0)
-        if sets.given.X_meta is not None and self.include_meta:
-            self.sample_weight_, self.sample_weight_meta_ = joint_weights(
-                self.weighter_, transported, sets.given, self.meta_weight
-            )
+        verified = sets.verified
+        if (sets.given.X_meta is not None or verified is not None) and self.include_meta:
+            train, meta = joint_weights(self.weighter_, transported, sets.given, self.meta_weight, verified)
+            if verified is None:
+                self.sample_weight_meta_ = meta
+            else:
+                train[verified.rows] = meta
+            self.sample_weight_ = train
+        if sets.rows is not None:
+            return self.sample_weight_[sets.rows]
         return np.concatenate([self.sample_weight_, self.sample_weight_meta_])
 
     def _set_feature_attributes(self, *sources):
@@ -180,7 +207,7 @@ WeighsFirst.set_params.__qualname__ = "set_params"
 class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
     """Base of estimators that fit another one with the weights."""
 
-    __metadata_request__fit = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit"]), None],
@@ -218,6 +245,8 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
             return fit_weighted(estimator, X, y, weight, route, params, random_state)
 
         sets = self._fit_weighter(given, random_state)
+        if sets.rows is not None:
+            fit_params = slice_params(given.X, fit_params, sets.rows)
         weight = self._weigh(sets)
         self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)
@@ -254,7 +283,8 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         Returns
         -------
         routing : MetadataRouter
-            ``X_meta``, ``y_meta`` and ``sample_weight`` stay here; all else goes to the inner estimator's ``fit``.
+            ``X_meta``, ``y_meta``, ``y_verified`` and ``sample_weight`` stay here; all else goes to the inner
+            estimator's ``fit``.
         """
         to_estimator = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=type(self).__name__).add_self_request(self)

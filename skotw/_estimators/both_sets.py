@@ -5,7 +5,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skotw._compat import num_samples
-from skotw._validation import clean_labels, named, to_numpy, warn
+from skotw._validation import clean_labels, labels_and_missing, named, to_numpy, warn
 
 
 def unwrap(value):
@@ -50,6 +50,22 @@ def check_handed_on(given, *, wrapped):
             "long as X, so it may have been cut like a sample weight. Pass 1-tuples, X_meta=(X_meta,) and "
             "y_meta=(y_meta,), which are never cut.",
         )
+
+
+def with_verified(y, verified):
+    """Labels of all rows, those of reviewed rows being the verified ones.
+
+    Raises
+    ------
+    ValueError
+        If y holds codes of the labels, or labels are missing of rows that were not reviewed.
+    """
+    noisy = clean_labels(labels_and_missing(y)[0][verified.others], "y", verified.others)
+    _refuse_recoded(noisy, verified.labels)
+    both = join_labels(noisy, verified.labels)
+    labels = np.empty_like(both)
+    labels[np.concatenate([verified.others, verified.rows])] = both
+    return labels
 
 
 def _refuse_recoded(y, y_meta):

@@ -61,7 +61,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     weighter_ : OTSampleWeighter
         The fitted weighter.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the training rows in the fit of ``estimator_``.
+        Weights of the rows of X in the fit of ``estimator_``; reviewed rows have theirs among them, or 0 where trusted
+        rows do not join.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
         ``sample_weight`` (n_samples without) plus one per trusted row that joins, so that regularisation strengths such
@@ -146,6 +147,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         *,
         X_meta: MatrixLike = None,
         y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
         **fit_params: Any,
     ) -> Self:
         """Learn the weights and fit the classifier.
@@ -163,6 +165,10 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
             join. A 1-tuple ``(X_meta,)`` is unwrapped: as such a meta set of n_samples rows is not sliced by searches.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted labels, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others. Searches slice it as they do y. Reviewed rows are
+            the trusted ones, and are trained on with this label, each counting as its ``sample_weight`` says.
         **fit_params : dict
             Further arguments of ``estimator.fit``: with metadata routing those that it requests, without as they are.
             Where trusted rows join, an argument with one value per row needs values for them as well, at the end.
@@ -188,9 +194,9 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
             draw of features, or if the estimator balances classes once more.
         """
         check_index(X=X, y=y)
-        if y is not None:
+        if y is not None and y_verified is None:  # of rows that were reviewed y says nothing
             y = check_classes(y)
-        self._fit_all(Given(X, y, X_meta, y_meta, sample_weight), fit_params)
+        self._fit_all(Given(X, y, X_meta, y_meta, sample_weight, y_verified=y_verified), fit_params)
         if not hasattr(self.estimator_, "classes_"):
             raise ValueError(
                 f"{type(self.estimator_).__name__} knows no classes after fit, so it is no classifier. For a "

@@ -39,8 +39,8 @@ def make_weighted_pipeline(*steps: Any, memory: Any = None, verbose: bool = Fals
     Returns
     -------
     pipeline : sklearn.pipeline.Pipeline
-        Takes ``fit(X, y, X_meta=X_meta, y_meta=y_meta)``, and ``sample_weight`` for its last step. Steps are named as
-        by :func:`~sklearn.pipeline.make_pipeline`.
+        Takes ``fit(X, y, X_meta=X_meta, y_meta=y_meta)``, or ``fit(X, y, y_verified=...)``, and ``sample_weight`` for
+        its last step. Steps are named as by :func:`~sklearn.pipeline.make_pipeline`.
 
     Raises
     ------

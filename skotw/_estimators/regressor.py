@@ -59,7 +59,8 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
     weighter_ : OTSampleWeighter or None
         The fitted weighter; None without trusted rows.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the training rows in the fit of ``estimator_``.
+        Weights of the rows of X in the fit of ``estimator_``; reviewed rows have theirs among them, or 0 where trusted
+        rows do not join.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
         ``sample_weight`` (n_samples without) plus one per trusted row that joins.
@@ -116,6 +117,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         *,
         X_meta: MatrixLike = None,
         y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
         **fit_params: Any,
     ) -> Self:
         """Learn the weights and fit the regressor.
@@ -133,6 +135,10 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
             searches.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted targets, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Targets of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others. Searches slice it as they do y. Reviewed rows are
+            the trusted ones, and are trained on with this target, each counting as its ``sample_weight`` says.
         **fit_params : dict
             Further arguments of ``estimator.fit``: with metadata routing those that it requests, without as they are.
             Where trusted rows join, an argument with one value per row needs values for them as well, at the end.
@@ -159,7 +165,7 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         """
         check_index(X=X, y=y)
         y = y if y is None else one_column(y)
-        return self._fit_all(Given(X, y, X_meta, y_meta, sample_weight), fit_params)
+        return self._fit_all(Given(X, y, X_meta, y_meta, sample_weight, y_verified=y_verified), fit_params)
 
     def predict(self, X: MatrixLike) -> Array:
         """Predict with the fitted inner regressor.
@@ -177,21 +183,25 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
-    def _default_weighter(self, given, random_state):
+    def _default_weighter(self, y_trusted, random_state):
         return OTSampleWeighter()
 
-    def _new_weighter(self, given, random_state):
-        weighter = super()._new_weighter(given, random_state)
+    def _new_weighter(self, y_trusted, random_state):
+        weighter = super()._new_weighter(y_trusted, random_state)
         return weighter.set_params(target_type="continuous") if weighter.target_type == "auto" else weighter
 
     def _fit_weighter(self, given, random_state):
-        if given.y is None or given.X_meta is not None or given.y_meta is not None:
+        trusted = (given.X_meta, given.y_meta, given.y_verified)
+        if given.y is None or any(part is not None for part in trusted):
             sets = super()._fit_weighter(given, random_state)
-            _warn_other_targets(sets.given.y, sets.given.y_meta)
+            if sets.verified is None:
+                _warn_other_targets(sets.given.y, sets.given.y_meta, "y_meta")
+            else:
+                _warn_other_targets(sets.given.y[sets.verified.others], sets.verified.labels, "y_verified")
             return sets
         warn(
             "Without trusted rows a continuous target says nothing of weights: every row keeps its sample_weight. Pass "
-            "X_meta and y_meta.",
+            "X_meta and y_meta, or y_verified.",
         )
         self.weighter_ = None
         return Sets(given, given.X, given.y)
@@ -209,20 +219,20 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         return tags
 
 
-def _warn_other_targets(y, y_meta):
+def _warn_other_targets(y, y_meta, name):
     """Warn where most targets of one set lie outside the range of the other, more than chance would explain.
 
     Of n values the share of the population outside their range has the distribution Beta(2, n - 1).
     """
     sets = [np.asarray(to_numpy(values), dtype=np.float64).ravel() for values in (y, y_meta)]
-    for (values, reference), names in zip((sets, sets[::-1]), (("y", "y_meta"), ("y_meta", "y")), strict=True):
+    for (values, reference), names in zip((sets, sets[::-1]), (("y", name), (name, "y")), strict=True):
         if len(reference) < 2:
             continue
         share = np.mean((values < reference.min()) | (values > reference.max()))
         if share > 0.5 and beta.sf(share, 2, len(reference) - 1) < _CHANCE:
             warn(
                 f"{share:.0%} of the targets in {names[0]} lie outside the range of those in {names[1]}, as if y had "
-                "been transformed and y_meta had not. TransformedTargetRegressor transforms y alone: put it inside, "
+                f"been transformed and {name} had not. TransformedTargetRegressor transforms y alone: put it inside, "
                 "OTWeightedRegressor(TransformedTargetRegressor(...))."
             )
             return

@@ -44,11 +44,11 @@ class OTResampler(WeighsFirst):
     weighter_ : OTSampleWeighter
         The fitted weighter.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the training rows.
+        Weights of the rows of X, reviewed ones included.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows, empty where they take no part.
     sample_indices_ : ndarray of shape (n_drawn,)
-        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is trusted row j.
+        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is row j of ``X_meta``.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -74,8 +74,8 @@ class OTResampler(WeighsFirst):
     """
 
     # fit_resample is a method that imbalanced-learn adds to those between which metadata is routed
-    __metadata_request__fit = {"X_meta": True, "y_meta": True}
-    __metadata_request__fit_resample = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
+    __metadata_request__fit_resample = {"X_meta": True, "y_meta": True, "y_verified": True}
 
     _parameter_constraints = {
         **WeighsFirst._parameter_constraints,
@@ -98,7 +98,15 @@ class OTResampler(WeighsFirst):
         self.random_state = random_state
 
     @learns_weights
-    def fit(self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
+    ) -> Self:
         """Learn the weights, and draw nothing.
 
         Parameters
@@ -111,6 +119,9 @@ class OTResampler(WeighsFirst):
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted labels, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others.
 
         Returns
         -------
@@ -130,12 +141,19 @@ class OTResampler(WeighsFirst):
         UserWarning
             As :meth:`OTSampleWeighter.fit`. Also if the trusted rows look as if they had been sliced.
         """
-        self._fit_sets(Given(X, y, X_meta, y_meta), check_random_state(self.random_state))
+        given = Given(X, y, X_meta, y_meta, y_verified=y_verified)
+        self._fit_sets(given, check_random_state(self.random_state))
         return self
 
     @learns_weights
     def fit_resample(
-        self, X: MatrixLike, y: ArrayLike, *, X_meta: MatrixLike = None, y_meta: ArrayLike | None = None
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        *,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> tuple[Any, Any]:
         """Learn the weights and draw rows by them.
 
@@ -149,6 +167,9 @@ class OTResampler(WeighsFirst):
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted labels, or a 1-tuple of them.
+        y_verified : array-like of shape (n_samples,), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            the missing values of pandas, or a mask for all others.
 
         Returns
         -------
@@ -165,15 +186,18 @@ class OTResampler(WeighsFirst):
             If the trusted rows are passed by position or by another name.
         """
         random_state = check_random_state(self.random_state)
-        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta), random_state)
-        self.sample_indices_ = draw_rows(weight, random_state)
-        return tuple(take_rows(self.sample_indices_, sets.X_train, sets.y_train))
+        sets, weight = self._fit_sets(Given(X, y, X_meta, y_meta, y_verified=y_verified), random_state)
+        drawn = draw_rows(weight, random_state)
+        self.sample_indices_ = drawn if sets.rows is None else sets.rows[drawn]
+        return tuple(take_rows(drawn, sets.X_train, sets.y_train))
 
     def _fit_sets(self, given, random_state):
         check_arguments(self, given)
         if self.meta is not None:
-            if given.X_meta is not None or given.y_meta is not None:
-                raise ValueError("The trusted rows came twice, as meta= and as X_meta, y_meta. Leave one of them out.")
+            if any(part is not None for part in (given.X_meta, given.y_meta, given.y_verified)):
+                raise ValueError(
+                    "The trusted rows came twice, as meta= and as X_meta, y_meta or y_verified. Leave one of them out."
+                )
             if len(self.meta) != 2:
                 raise ValueError(f"meta must be (X_meta, y_meta); got a tuple of {len(self.meta)}.")
             given = replace(given, X_meta=self.meta[0], y_meta=self.meta[1])

@@ -45,10 +45,7 @@ class Confidence:
             trusting.append(fit_learner(clone(unfitted), meta, meta_codes, balanced(meta_codes, meta_weight)))
         return cls(trusting, out_of_fold)
 
-    def of_labels(self, rows, codes, probabilities):
-        """What models of both sets say of the labels of rows, and models of the trusted ones, (n, 2)."""
-        own = np.arange(len(codes)), codes
-        trusted = np.mean(
-            [predict_classes(model, rows, probabilities.shape[1])[own] for model in self.trusting], axis=0
-        )
-        return np.maximum(np.column_stack([probabilities[own], trusted]), _LEAST)
+    def of_labels(self, rows, probabilities):
+        """What models of both sets say of each label of rows, and models of the trusted ones, (2, n, n_classes)."""
+        trusted = np.mean([predict_classes(model, rows, probabilities.shape[1]) for model in self.trusting], axis=0)
+        return np.maximum(np.stack([probabilities, trusted]), _LEAST)

@@ -1,8 +1,11 @@
 """OTSampleWeighter: check, embed, hand over to the transport, publish the result."""
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +21,7 @@ from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
+from .sets import SortedRows
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
 
@@ -28,7 +32,14 @@ __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 _COLLAPSE = 0.1
 
 # What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
-_FITTED = ("sample_weight_", "effective_sample_size_", "classes_", "n_features_in_", "feature_names_in_")
+_FITTED = (
+    "sample_weight_",
+    "effective_sample_size_",
+    "label_confidence_",
+    "classes_",
+    "n_features_in_",
+    "feature_names_in_",
+)
 
 
 class _NotOfChunks:
@@ -44,6 +55,47 @@ class _NotOfChunks:
         if getattr(weighter, "_stream", None) is not None:
             message += ". partial_fit weighs no rows: call weigh(X, y) for the weights of any of them."
         raise AttributeError(message)
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingRows:
+    """Embedded training rows, which nothing but their labels' confidence needs after a fit."""
+
+    ordered: SortedRows
+    kept: np.ndarray | None
+    n_given: int
+
+    def label_shares(self, fitted):
+        """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
+        counts = self.ordered.counts
+        codes = self.ordered.back(np.repeat(np.arange(len(counts)), counts))
+        share, best = fitted.label_shares(self.ordered)
+        if self.kept is None:
+            return share, codes, best
+        found, of_all = (share, codes, best), [np.full(self.n_given, rest) for rest in (np.nan, -1, -1)]
+        for all_rows, values in zip(of_all, found, strict=True):
+            all_rows[self.kept] = values
+        return tuple(of_all)
+
+
+class _OnDemand:
+    """``label_confidence_``, computed when it is first asked for; where the weighter has it, that hides this."""
+
+    def __get__(self, weighter, owner=None):
+        if weighter is None:
+            return self
+        fitted, rows = getattr(weighter, "_model", None), getattr(weighter, "_training_rows", None)
+        message = f"'{type(weighter).__name__}' object has no attribute 'label_confidence_'"
+        if fitted is None:
+            raise AttributeError(message)
+        if not fitted.has_labels:
+            raise AttributeError(f"{message}. {_NO_CLASSES}")
+        if rows is None:
+            raise AttributeError(f"{message}. No training rows are kept: call label_confidence(X, y).")
+        return weighter._label_shares()[0]
+
+
+_NO_CLASSES = "The confidence of labels compares classes, and the weighter was fitted without any."
 
 
 class OTSampleWeighter(BaseEstimator):
@@ -131,8 +183,8 @@ class OTSampleWeighter(BaseEstimator):
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        The weights, with the sum of the given ``sample_weight`` (mean 1 without). Absent after ``partial_fit``, which
-        weighs no rows.
+        The weights, with the sum of the given ``sample_weight`` (mean 1 without), reviewed rows apart, which have the
+        weight 0. Absent after ``partial_fit``, which weighs no rows.
     potentials_ : ndarray of shape (n_columns,)
         Dual potentials g of the meta samples (or prototypes), sorted by class, in units of the cost.
     cost_scale_ : float
@@ -155,6 +207,11 @@ class OTSampleWeighter(BaseEstimator):
         Mass of each class among the meta samples, sum 1.
     effective_sample_size_ : float
         Kish's effective size of ``sample_weight_``, and absent like it.
+    label_confidence_ : ndarray of shape (n_samples,)
+        How much speaks for the label of each training row, in [0, 1]: the share of its own label in what the row would
+        weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. Computed when first
+        asked for, or pickled; until then the weighter keeps the embedded rows. Absent without classes, and after
+        ``partial_fit``.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int
@@ -211,8 +268,9 @@ class OTSampleWeighter(BaseEstimator):
 
     sample_weight_ = _NotOfChunks()
     effective_sample_size_ = _NotOfChunks()
+    label_confidence_ = _OnDemand()
 
-    __metadata_request__fit = {"X_meta": True, "y_meta": True}
+    __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
     __metadata_request__partial_fit = {"X_meta": True, "y_meta": True}
 
     _parameter_constraints = {
@@ -286,6 +344,7 @@ class OTSampleWeighter(BaseEstimator):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> Self:
         """Learn the weights of a training set.
 
@@ -303,6 +362,11 @@ class OTSampleWeighter(BaseEstimator):
             How much each row counts beforehand: weight k is k copies of the row, 0 is none.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
+        y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``. All others
+            are marked by NaN, None, the missing values of pandas, or a mask. Reviewed rows are the trusted ones, by
+            their ``sample_weight``, and are no training rows: their label in ``y`` is not looked at, and their weight
+            is 0.
 
         Returns
         -------
@@ -315,7 +379,8 @@ class OTSampleWeighter(BaseEstimator):
             If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
             are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
             or not finite, parameters contradict each other, or rows and labels have the same pandas index in another
-            order. After any error the weighter is as it was before.
+            order; if ``y_verified`` has not one value per row, or labels of none or all of them, or comes beside
+            ``X_meta``. After any error the weighter is as it was before.
 
         Warns
         -----
@@ -327,7 +392,7 @@ class OTSampleWeighter(BaseEstimator):
         sklearn.exceptions.ConvergenceWarning
             If the iterations of ``reg_prior > 0`` or ``solver="gradient"`` end before they converge.
         """
-        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, y_verified)
         with unchanged_on_error(self):
             settings = Settings.of(self)
             checked = _checked(given, settings)
@@ -335,7 +400,9 @@ class OTSampleWeighter(BaseEstimator):
             fitted, weights = solve(start)
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
-            self._publish(checked.intake, fitted, checked.chunk.reference, checked.chunk.scatter(weights))
+            chunk = checked.chunk
+            rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
+            self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows)
         return self
 
     def fit_weights(
@@ -347,6 +414,7 @@ class OTSampleWeighter(BaseEstimator):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> Array:
         """Learn the weights of a training set and return them.
 
@@ -364,6 +432,9 @@ class OTSampleWeighter(BaseEstimator):
             How much each row counts beforehand.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
+        y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None
+            for all others.
 
         Returns
         -------
@@ -377,6 +448,7 @@ class OTSampleWeighter(BaseEstimator):
             y_meta,
             sample_weight=sample_weight,
             sample_weight_meta=sample_weight_meta,
+            y_verified=y_verified,
         ).sample_weight_
 
     @available_if(can_stream)
@@ -558,6 +630,51 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
+    def label_confidence(self, X: MatrixLike, y: ArrayLike) -> NDArray[np.float64]:
+        r"""How much speaks for the labels of any rows, seen or not.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels, of classes that had training rows.
+
+        Returns
+        -------
+        confidence : ndarray of shape (n_samples,)
+            In [0, 1]; the training rows get ``label_confidence_`` back.
+
+        Raises
+        ------
+        ValueError
+            If the weighter was fitted without classes, or y has labels that had no training rows.
+
+        See Also
+        --------
+        skotw.find_label_errors : Ranks the labels of a training set, and says how many may be wrong.
+
+        Notes
+        -----
+        For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, without the factor
+        by which the prior balances classes, and before ``max_weight``. The confidence of the label y is
+        :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
+        belief in each label is part of it, out of fold for the rows that the models have seen.
+
+        Examples
+        --------
+        >>> from skotw import OTSampleWeighter
+        >>> X, y = [[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [0.9, 0.1]], [0, 0, 1, 1]
+        >>> weighter = OTSampleWeighter().fit(X, y, [[0.0, 1.1], [1.1, 0.0]], [0, 1])
+        >>> weighter.label_confidence([[0.0, 0.9], [0.0, 0.9]], [0, 1]).round(1)
+        array([1., 0.])
+        """
+        check_is_fitted(self)
+        if not self._model.has_labels:
+            raise ValueError(_NO_CLASSES)
+        chunk = check_chunk(Given(X, y), self._intake, self._model.target)
+        return self._model.label_shares_of(chunk.rows)[0]
+
     def transport_plan(
         self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
     ) -> Array:
@@ -610,11 +727,29 @@ class OTSampleWeighter(BaseEstimator):
         tags.target_tags.required = False
         return tags
 
-    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None):
+    def _label_shares(self):
+        """Confidence, group, and most confident group of each training row; afterwards the rows are needed no more."""
+        if not self._model.has_labels:
+            raise ValueError(_NO_CLASSES)
+        found = self._training_rows.label_shares(self._model)
+        self.label_confidence_, self._training_rows = found[0], None
+        return found
+
+    def _forget_rows(self):
+        """Do without the rows that ``label_confidence_`` would need."""
+        self._training_rows = None
+
+    def __getstate__(self):
+        if getattr(self, "_training_rows", None) is not None:
+            self.label_confidence_  # noqa: B018 (it takes the place of the rows, which may be large)
+        return super().__getstate__()
+
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None, rows=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
             vars(self).pop(name, None)
         self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
+        self._training_rows = rows
         vars(self).update(intake.features)
         self.embedding_ = intake.whole_embedding
         self.potentials_ = like(fitted.potentials, reference)
@@ -646,7 +781,7 @@ def _checked(given, settings, *, stream=False):
     if rows and given.X_meta is not None:
         refuse_other_kinds(given.X, given.X_meta)
     checked = check_sets(given, Intake(settings), stream=stream)
-    if rows:
+    if rows and given.y_verified is None:  # which is of X itself
         warn_of_mistakes(given.X, given.X_meta, prototypes_meant=settings.n_prototypes is not None, stream=stream)
     return checked
 
@@ -694,6 +829,7 @@ def ot_sample_weight(
     *,
     sample_weight: ArrayLike | None = None,
     sample_weight_meta: ArrayLike | None = None,
+    y_verified: ArrayLike | None = None,
     **params: Any,
 ) -> Array:
     """Learn sample weights by optimal transport to a few trusted examples, in one call.
@@ -714,13 +850,16 @@ def ot_sample_weight(
         How much each row counts beforehand.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
+    y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+        Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None for
+        all others. The weight of reviewed rows is 0.
     **params : dict
         Parameters of :class:`OTSampleWeighter`.
 
     Returns
     -------
     sample_weight : ndarray of shape (n_samples,)
-        Weights, with the sum of the given ``sample_weight`` (mean 1 without).
+        Weights, with the sum of the given ``sample_weight`` (mean 1 without) over the rows that are not reviewed.
 
     Raises
     ------
@@ -750,4 +889,5 @@ def ot_sample_weight(
         y_meta,
         sample_weight=sample_weight,
         sample_weight_meta=sample_weight_meta,
+        y_verified=y_verified,
     )

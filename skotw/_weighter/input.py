@@ -24,8 +24,9 @@ from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
 from .supervised import OutOfFold, SupervisedEmbedding
+from .verified import Verified
 
-__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings"]
+__all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "check_trusted_once"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class Given:
     y_meta: object = None
     sample_weight: object = None
     sample_weight_meta: object = None
+    y_verified: object = None
 
 
 # Number and names of features are scikit-learn's to check, which keeps them on an estimator and names its class.
@@ -127,10 +129,10 @@ class Intake:
         if self.out_of_fold is None:
             return rows
         Z = host_rows(rows.Z)
-        probabilities, belief = self.out_of_fold.probabilities(Z), None
+        probabilities, beliefs = self.out_of_fold.probabilities(Z), None
         if self.confidence is not None:
-            belief = self.confidence.of_labels(Z, rows.codes, probabilities)
-        return replace(rows, Z=self._roots(probabilities, rows.Z), belief=belief)
+            beliefs = self.confidence.of_labels(Z, probabilities)
+        return replace(rows, Z=self._roots(probabilities, rows.Z), beliefs=beliefs)
 
     def measured_meta(self, meta):
         """The same of meta samples."""
@@ -261,25 +263,33 @@ def check_sets(given, intake, *, stream=False):
     settings = intake.settings
     check_settings(settings)
     _check_given(given, settings)
-    intake, X = intake.meet(given.X)
-    X, y, weight, kept = _drop_weightless(X, given.y, given.sample_weight, "sample_weight")
+    verified = Verified.of(given)
+    intake, X_given = intake.meet(given.X)
+    weight, weight_meta = given.sample_weight, given.sample_weight_meta
+    if verified is not None:
+        weight, weight_meta = verified.weights(weight)
+    X, y, weight, kept = _drop_weightless(X_given, given.y, weight, "sample_weight")
     if len(weight) < 2:
         raise ValueError(
             f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
             "against, and a minimum of 2 is required."
         )
-    alone = settings.metric != "precomputed" and given.X_meta is None
-    y_reference = y if alone else given.y_meta
-    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, "y" if alone else "y_meta")
+    alone = settings.metric != "precomputed" and given.X_meta is None and verified is None
+    y_reference = y if alone else given.y_meta if verified is None else verified.labels
+    name = "y" if alone else "y_meta" if verified is None else "y_verified"
+    kind = None if y_reference is None else target_kind(y_reference, settings.target_type, name)
     _check_kind(kind, settings, alone)
     intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
     by_cell = settings.prior != "uniform" or settings.n_prototypes is not None
     if alone:
-        target = Target.of(y, len(weight), settings.target_type, by_cell, "y")
+        target = Target.of(y, len(weight), settings.target_type, by_cell, name)
         meta = None
     else:
-        Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)
-        target = Target.of(y_meta, len(meta_weight), settings.target_type, by_cell)
+        if verified is None:
+            Z_meta, y_meta, meta_weight = _meta_rows(given, intake, Z)
+        else:
+            Z_meta, y_meta, meta_weight = _reviewed_rows(verified, X_given, weight_meta, intake, Z)
+        target = Target.of(y_meta, len(meta_weight), settings.target_type, by_cell, name)
         meta = Meta(Z_meta, target, meta_weight)
     codes, values = target.encode(y, len(weight), "y")
     n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
@@ -321,7 +331,15 @@ def check_chunk(given, intake, target):
 def _check_given(given, settings):
     """Which of the sets were given, and whether that makes sense."""
     X_meta, y, y_meta = given.X_meta, given.y, given.y_meta
-    check_index(X=given.X, y=y, sample_weight=given.sample_weight)
+    check_index(X=given.X, y=y, sample_weight=given.sample_weight, y_verified=given.y_verified)
+    if given.y_verified is not None:
+        check_trusted_once(given)
+        if settings.metric == "precomputed":
+            raise ValueError(
+                "metric='precomputed' takes costs to trusted rows that are not in X. Leave the reviewed rows out of "
+                "X, and pass their labels as y_meta in place of y_verified."
+            )
+        return
     if settings.metric != "precomputed":
         check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=given.sample_weight_meta)
     if is_pair(X_meta):
@@ -343,6 +361,22 @@ def _check_given(given, settings):
             "OTSampleWeighter requires y to be passed, but the target y is None. Pass y, or X_meta for weights from "
             "the features alone."
         )
+
+
+def check_trusted_once(given):
+    """Refuse trusted rows beside ``y_verified``, which says all about them, and ``y_verified`` without y.
+
+    Raises
+    ------
+    ValueError
+    """
+    if any(part is not None for part in (given.X_meta, given.y_meta, given.sample_weight_meta)):
+        raise ValueError(
+            "The trusted rows came twice, as y_verified and as X_meta and y_meta. Pass one of the two. To use both, "
+            "append X_meta to X, and y_meta to y and to y_verified."
+        )
+    if given.y is None:
+        raise ValueError("y_verified was given without y. Pass y, the labels of all rows as they came.")
 
 
 def _check_kind(kind, settings, alone):
@@ -396,6 +430,15 @@ def _meta_rows(given, intake, Z):
     if Z_meta.shape[1] != Z.shape[1]:
         raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
     return like_rows(Z_meta, Z), y_meta, weight
+
+
+def _reviewed_rows(verified, X, weight, intake, Z):
+    """The same of rows of X that were reviewed."""
+    trusted = np.flatnonzero(weight > 0)
+    rows = verified.rows[trusted]
+    Z_meta = intake.embed(safe_indexing(X, rows), "X", rows)
+    Z_meta = Z_meta if intake.settings.learner is not None else like_rows(Z_meta, Z)
+    return Z_meta, verified.labels[trusted], weight[trusted]
 
 
 def _meta_costs(given, intake, Z):

@@ -186,7 +186,8 @@ def _codes(y, labels, name):
         amounts = label_family(y) == "number" and len(np.unique(y[unknown])) > len(labels)
         raise ValueError(
             f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
-            f"to X_meta and y_meta, or leave these rows out. The meta set has {named(labels)}: "
+            "to X_meta and y_meta, or review rows of them for y_verified, or leave these rows out. The meta set has "
+            f"{named(labels)}: "
             + (
                 "if these are amounts, target_type='continuous' compares them."
                 if amounts

@@ -19,6 +19,7 @@ from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, 
 from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
 from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
+from skotw._transport.label_shares import own_label_shares
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
 from skotw._validation import check_weights, named, warn
@@ -109,16 +110,16 @@ class Basis:
         """Rows group by group, as the metric takes them."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
-        belief = None if rows.belief is None else rows.belief[:, 0] * rows.belief[:, 1] ** self.trust
+        beliefs = None if rows.beliefs is None else rows.beliefs[0] * rows.beliefs[1] ** self.trust
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             order = np.argsort(rows.codes, kind="stable")
+            beliefs = None if beliefs is None else beliefs[order]
             Z, weight = take(Z, order), weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-            belief = None if belief is None else belief[order]
         reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
         measured = self.metric.rows(Z, self.compute, index)
-        return SortedRows(measured, values, weight, counts, order, index, reference, belief)
+        return SortedRows(measured, values, weight, counts, order, index, reference, beliefs)
 
     def marginals(self, group_prior, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group, a_i summing to its prior."""
@@ -147,17 +148,29 @@ class Basis:
         rho = float(self.settings.reg_prior)
         return Problem(eps, rho, rate / eps, np.log(b), log_ratio, target.meta_codes, label_cost)
 
+    def feature_cost(self, ordered, columns):
+        """Cost of the features of pairs of rows and columns, where it counts."""
+        if self.settings.label_weight < 1.0:
+            return self.metric.cost(ordered.rows, columns.Z, ordered.index)
+        return constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+
     def cost(self, ordered, columns):
         """Cost that goes by pairs of rows and columns."""
         lam = float(self.settings.label_weight)
-        if lam < 1.0:
-            features = self.metric.cost(ordered.rows, columns.Z, ordered.index)
-        else:
-            features = constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
+        features = self.feature_cost(ordered, columns)
         labels = columns.target.pair_cost(ordered.values, self.label_scale, features.reference)
         if labels is None:
             return features
         return SumCost(features, (1.0 - lam) / self.cost_scale, labels, lam)
+
+    def label_costs(self, columns):
+        """Label cost between each group and each column, (G, M)."""
+        lam, target = float(self.settings.label_weight), columns.target
+        if self.settings.label_cost == "hard":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, np.inf)
+        if target.kind == "classes":
+            return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, lam)
+        return lam * (target.labels[:, None] != target.meta_values[None]).mean(axis=2)
 
     def partition(self, counts, cost, *, tiled):
         """Blocks as wide as the solver's tiles, or as all columns."""
@@ -295,7 +308,7 @@ def settle(checked, reduction=None, *, stream=False):
         reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
     if not stream:
         meter = None  # its histograms may be the largest of all
-    if rows.belief is not None:
+    if rows.beliefs is not None:
         # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
         worth = reliability.label_information() * group_weight.sum()
         basis = replace(basis, trust=len(meta.weight) / (len(meta.weight) + worth))
@@ -465,6 +478,32 @@ class Fitted:
         partition = basis.partition(ordered.counts, cost, tiled=False)
         log_p = np.log(ordered.prior) + problem.log_ratio[partition.codes]
         return ordered.back(relaxed.plan(cost, problem, self.potentials, log_p, partition, basis.compute))
+
+    @property
+    def has_labels(self):
+        """Whether rows have labels among others, by which they fall into groups."""
+        return self.target.labels is not None
+
+    def label_shares_of(self, rows):
+        """The same of any rows."""
+        self._check_groups(rows)
+        return self.label_shares(self.basis.sort(rows))
+
+    def label_shares(self, ordered):
+        """Share of a row's own label in what it weighs under all labels, and the group of the label with most.
+
+        Weights are those before the cap, without the factor of the prior that goes by the label alone. The rows must
+        have been sorted by the basis; what is returned is in the order in which they came.
+        """
+        basis = self.basis
+        columns, problem = self._transport
+        cost = basis.feature_cost(ordered, columns)
+        rate = (1.0 - float(basis.settings.label_weight)) / (basis.cost_scale * problem.eps)
+        partition = basis.partition(ordered.counts, cost, tiled=False)
+        costs = basis.label_costs(columns)
+        belief = None if ordered.beliefs is None else np.log(ordered.beliefs)
+        found = own_label_shares(cost, problem, rate, costs, self.potentials, partition, basis.compute, belief)
+        return tuple(ordered.back(values) for values in found)
 
     def with_columns_like(self, Z):
         """The same with its columns in the library and on the device of some rows."""

@@ -20,7 +20,7 @@ class Rows:
     values: np.ndarray | None
     weight: np.ndarray
     index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
-    belief: np.ndarray | None = None  # in their labels, by models of both sets and of the trusted rows, (n, 2)
+    beliefs: np.ndarray | None = None  # in each label, of all models and of those of the trusted rows, (2, n, n_groups)
 
 
 @dataclass(eq=False)
@@ -46,12 +46,19 @@ class SortedRows:
     order: np.ndarray | None  # row indices in that order; None: as they came
     index: np.ndarray | None  # the rows' numbers in X; None: those in which they stand here
     reference: object  # an array of the rows' library, dtype and device
-    belief: np.ndarray | None = None  # in the labels; None: the same in all
+    beliefs: np.ndarray | None = None  # in each label, (n, n_groups); None: the same in all
+
+    @property
+    def belief(self):
+        """In the rows' own labels."""
+        if self.beliefs is None:
+            return None
+        return self.beliefs[np.arange(len(self.weight)), np.repeat(np.arange(len(self.counts)), self.counts)]
 
     @property
     def prior(self):
         """Weight of each row before any transport, within its group."""
-        return self.weight if self.belief is None else self.weight * self.belief
+        return self.weight if self.beliefs is None else self.weight * self.belief
 
     def back(self, values):
         """Per-row values in the order in which the rows came."""
