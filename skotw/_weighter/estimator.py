@@ -150,8 +150,9 @@ class OTSampleWeighter(BaseEstimator):
         Weights before any transport, times ``sample_weight``. "balanced": each class holds the mass it has among
         the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform. "confidence":
         "balanced", with the rows of a class sharing its mass by how much their labels are believed: by the probability
-        of the label under models of the trusted rows alone, times that under models of all rows that have not seen the
-        row. It needs classes and trusted rows; models and cost are those of ``embedding="supervised"``.
+        of the label under models of all rows that have not seen this one, times that under models of the trusted rows
+        alone, the latter to the power of the share that trusted labels hold of what all are worth. It needs classes and
+        trusted rows; models and cost are those of ``embedding="supervised"``.
     class_mass : {"balanced", "meta"} or dict, default="balanced"
         Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or
         {class: mass}, which is normalised.

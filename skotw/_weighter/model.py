@@ -90,6 +90,8 @@ class Basis:
     cost_scale, label_scale : float
         Units of the feature cost and of a continuous label cost.
     reg : float
+    trust : float
+        Exponent of the trusted rows' belief in labels.
     """
 
     settings: Settings
@@ -100,6 +102,7 @@ class Basis:
     cost_scale: float = 1.0
     label_scale: float = 1.0
     reg: float = UNKNOWN_REG
+    trust: float = 0.0
 
     @property
     def compute(self):
@@ -110,7 +113,7 @@ class Basis:
         """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
-        beliefs = rows.beliefs
+        beliefs = None if rows.beliefs is None else rows.beliefs[0] * rows.beliefs[1] ** self.trust
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
@@ -288,12 +291,10 @@ def settle(checked, reduction=None, *, stream=False):
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
     ordered = basis.sort(rows)
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
-    group_weight = group_prior = reduction.sum(sums)
-    if rows.belief is not None:
-        group_prior = reduction.sum(np.bincount(rows.codes, rows.weight * rows.belief, target.n_groups))
+    group_weight = reduction.sum(sums)
     if not stream:
         _warn_absent(target, group_weight)
-    basis = _with_scales(basis, ordered, group_prior, reduction)
+    basis = _with_scales(basis, ordered, _group_prior(ordered, group_weight, reduction), reduction)
     meter = None
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
@@ -314,10 +315,24 @@ def settle(checked, reduction=None, *, stream=False):
         reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
     if not stream:
         meter = None  # its histograms may be the largest of all
+    if rows.beliefs is not None:
+        # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
+        worth = reliability.label_information() * group_weight.sum()
+        basis = replace(basis, trust=len(meta.weight) / (len(meta.weight) + worth))
+        ordered = basis.sort(rows)
+    group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
     if isinstance(reg, str):
         reg = _choose_reg(basis, ordered, meta, group_prior, reliability, reduction)
     return Start(replace(basis, reg=float(reg)), ordered, group_weight, group_prior, meter, reliability)
+
+
+def _group_prior(ordered, group_weight, reduction):
+    """Sum of the prior weights of each group, before groups get their mass."""
+    if ordered.belief is None:
+        return group_weight
+    groups = np.repeat(np.arange(len(ordered.counts)), ordered.counts)
+    return reduction.sum(np.bincount(groups, ordered.prior, len(ordered.counts)))
 
 
 def _with_scales(basis, ordered, group_prior, reduction):
