@@ -90,3 +90,10 @@ def like_rows(Z: Any, X: Any) -> Any:
         return like(to_numpy(Z), X)
     xp = namespace(X)
     return xp.asarray(Z if namespace(Z) is xp else to_numpy(Z), dtype=X.dtype, device=device(X))
+
+
+def beside(Z: Any, X: Any) -> Any:
+    """Rows ``Z`` in the library and on the device of ``X``; sparse ones, and arrays beside arrays, as they are."""
+    if sparse.issparse(Z) or sparse.issparse(X) or (isinstance(Z, np.ndarray) and isinstance(X, np.ndarray)):
+        return Z
+    return like_rows(Z, X)

@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skotw._transport import exact, gradient, relaxed
-from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, to_numpy
+from skotw._transport.arrays import beside, dtype_of, like, like_rows, namespace, take, to_numpy
 from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
 from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
@@ -156,7 +156,10 @@ class Basis:
     def feature_cost(self, ordered, columns):
         """Cost of the features of pairs of rows and columns, where it counts."""
         if self.settings.label_weight < 1.0:
-            return self.metric.cost(ordered.rows, columns.Z, ordered.index)
+            # rows may come from elsewhere than those of the fit; precomputed costs have numbers of columns there
+            given = self.metric.metric == "precomputed"
+            Z = columns.Z if given else beside(columns.Z, ordered.reference)
+            return self.metric.cost(ordered.rows, Z, ordered.index)
         return constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
 
     def cost(self, ordered, columns):

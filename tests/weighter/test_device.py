@@ -58,6 +58,22 @@ def test_arrays_and_tensors_mixed(sets, names, dispatch, device):
     np.testing.assert_allclose(w, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("tensors", [True, False])
+def test_rows_that_are_weighed_may_lie_elsewhere_than_those_of_the_fit(sets, metric, tensors, device):
+    X, y, X_meta, y_meta = sets
+    reference = OTSampleWeighter(embedding=None, metric=metric).fit(*sets)
+    fitted, other = (on(device, X), X) if tensors else (X, on(device, X))
+    with sklearn.config_context(array_api_dispatch=True):
+        weighter = OTSampleWeighter(embedding=None, metric=metric).fit(fitted, y, X_meta, y_meta)
+        w, plan = weighter.weigh(other, y), weighter.transport_plan(other, y)
+    assert type(w) is type(other)
+    w, plan = (values if tensors else values.cpu().numpy() for values in (w, plan))
+    np.testing.assert_allclose(w, reference.sample_weight_, rtol=1e-9)
+    np.testing.assert_allclose(plan, reference.transport_plan(X, y), rtol=1e-9)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize(("rows", "meta"), [("cuda", "cpu"), ("cpu", "cuda")])
 def test_tensors_on_two_devices(sets, rows, meta):
