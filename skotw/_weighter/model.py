@@ -120,7 +120,8 @@ class Basis:
             beliefs = None if beliefs is None else beliefs[order]
             Z = LazyRows(Z) if isinstance(Z, np.ndarray) else Z
             Z = Z.in_order(order) if isinstance(Z, LazyRows) else take(Z, order)
-            weight = weight[order]
+            if np.any(weight != weight[0]):  # else they are the same in any order
+                weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
         measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
@@ -559,7 +560,7 @@ def solve(start):
     basis, ordered = start.basis, start.ordered
     columns, problem = _transport(basis, start.group_prior)
     unit = float(ordered.prior.mean())
-    a = ordered.prior / unit
+    a = ordered.prior if unit == 1.0 else ordered.prior / unit
     problem = replace(problem, log_ratio=problem.log_ratio + np.log(unit))
     cost = basis.cost(ordered, columns)
     if basis.settings.solver == "gradient":

@@ -30,6 +30,21 @@ def test_a_fit_makes_no_copy_of_the_rows(order, params):
     assert peak < X.nbytes / 2  # blocks, and some numbers per row
 
 
+def test_rows_that_weigh_the_same_beforehand_take_few_numbers_each():
+    rng = np.random.default_rng(2)
+    n = 400_000
+    X, y = rng.standard_normal((n, 1), dtype=np.float32), rng.integers(0, 2, n)
+    X_meta, y_meta = X[:4] + 1.0, np.arange(4) % 2
+    weighter = OTSampleWeighter(reg=0.1, embedding=None, n_jobs=1)
+    weighter.fit(X[::1000], y[::1000], X_meta, y_meta)
+    tracemalloc.start()
+    weighter.fit(X, y, X_meta, y_meta)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # of 8 bytes: weights, classes, order, p and what p becomes when it sums to one; of 4: norms, and p in float32
+    assert peak < 52 * n
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean", "manhattan"])
 @pytest.mark.parametrize("embedding", ["scale", None])
 def test_rows_that_stay_where_they_are_weigh_what_sorted_ones_do(metric, embedding):
