@@ -200,6 +200,23 @@ def test_later_labels_are_of_the_same_type():
         w.weigh(X, NAMES[Y])
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+@pytest.mark.parametrize("end", ["least", "largest", "both"])
+def test_classes_may_be_any_integers(dtype, end):
+    limits = np.iinfo(dtype)
+    names = {
+        "least": [limits.min, limits.min + 2],
+        "largest": [limits.max - 4, limits.max],
+        "both": [limits.min, limits.max],
+    }
+    labels = np.array(names[end], dtype=dtype)
+    y, y_meta = labels[Y], labels[Y_META]
+    assert_array_equal(ot_sample_weight(X, y, X_META, y_meta), ot_sample_weight(X, Y, X_META, Y_META))
+    y[4] = labels[0] + 1
+    with pytest.raises(ValueError, match=f"classes that the meta set lacks: {y[4]}"):
+        ot_sample_weight(X, y, X_META, y_meta)
+
+
 def test_continuous_targets_that_are_missing():
     y = rng.normal(size=20)
     for missing in (None, np.nan, pd.NA):
