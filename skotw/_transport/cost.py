@@ -227,12 +227,15 @@ def unit_rows(X: Any, compute: Compute) -> Any:
         if units is not None:
             X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
         return X
+    order = X.order if isinstance(X, LazyRows) and X.order is not None and len(X.order) == len(X.X) else None
+    walked = X if order is None else X.as_they_lie()
     scale = empty((int(X.shape[0]),), reference_of(X))
 
     def invert_norms(block: Block, work: dict[str, Any]) -> None:
-        scale[block.rows] = _inverse_norms(fetch(X, block, work))
+        scale[block.rows] = _inverse_norms(fetch(walked, block, work))
 
     for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
+    scale = scale if order is None else scale[order]
     odd = np.flatnonzero(to_numpy(scale == 0))
     rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
     if len(odd) and bool(namespace(rows).any(rows != 0)):

@@ -51,6 +51,10 @@ class LazyRows:
         """These rows in another order."""
         return replace(self, order=order if self.order is None else self.order[order])
 
+    def as_they_lie(self) -> LazyRows:
+        """All rows of X, read from the first to the last, which takes less time than any other order."""
+        return replace(self, order=None)
+
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         taken = self.X[rows if self.order is None else self.order[rows]]
         return taken if self.mean is None else self._standardised(taken, None)

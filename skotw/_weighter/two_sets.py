@@ -186,7 +186,7 @@ def _hashed_arrays(X, X_meta):
     # hashing all rows is dear, and most can be told apart by the one feature in which the meta rows differ most
     sorted_meta = np.sort(X_meta, axis=0)
     column = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
-    suspects = np.flatnonzero(_is_among(X[:, column], sorted_meta[:, column]))
+    suspects = np.flatnonzero(_is_among(X[:, column].copy(), sorted_meta[:, column]))
     return hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)
 
 
