@@ -5,7 +5,11 @@ import importlib.util
 import pytest
 from threadpoolctl import threadpool_limits
 
-_NEEDS = {"skotw/deep/*": ("torch", "skorch"), "skotw/_transport/fused_kernels.py": ("torch", "triton")}
+_NEEDS = {
+    "skotw/deep/*": ("torch", "skorch"),
+    "skotw/_transport/fused_kernels.py": ("torch", "triton"),
+    "skotw/plotting.py": ("matplotlib",),
+}
 collect_ignore_glob = [
     path for path, names in _NEEDS.items() if any(importlib.util.find_spec(name) is None for name in names)
 ]

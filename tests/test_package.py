@@ -18,7 +18,7 @@ import skotw
 from . import _user_script
 
 ROOT = Path(__file__).parents[1]
-PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
+PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics", "skotw.plotting"]
 EXTRA_MODULES = ["skotw.deep"] if all(map(importlib.util.find_spec, ("torch", "skorch"))) else []
 PUBLIC_OBJECTS = [
     (module, name)
@@ -207,5 +207,7 @@ def test_script_of_a_user_calls_all_that_is_public():
     assert [name for _, name in PUBLIC_OBJECTS if not re.search(rf"\b{name}\b", code)] == []
     _user_script.weights()
     _user_script.estimators()
+    if importlib.util.find_spec("matplotlib"):
+        _user_script.pictures()
     if EXTRA_MODULES:
         _user_script.networks()
