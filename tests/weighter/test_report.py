@@ -1,6 +1,7 @@
 """The report of a fitted weighter: its numbers, its words, and its first lines in a notebook."""
 
 import pickle
+import sys
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -101,9 +102,10 @@ def test_frame_has_one_line_per_class():
 
 
 def test_without_pandas_the_frame_names_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    report = weighter().report()
+    monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
-        weighter().report().to_frame()
+        report.to_frame()
 
 
 @pytest.mark.parametrize(("y", "y_meta"), [(X[:, 0], X_META[:, 0]), (None, None)], ids=["continuous", "no labels"])
