@@ -186,6 +186,14 @@ def test_collapse_of_one_class_names_it():
     assert told(fitted, "nearly all the weight of class 0", "Raise reg")
 
 
+def test_given_weights_that_count_a_few_rows_are_no_collapse():
+    sample_weight = np.ones(len(X))
+    sample_weight[[np.flatnonzero(k == Y)[0] for k in range(3)]] = 1e4
+    fitted = OTSampleWeighter(reg=1.0).fit(X, Y, X_META, Y_META, sample_weight=sample_weight)
+    assert fitted.report().effective_size.max() < 2.0
+    assert not told(fitted, "A few rows")
+
+
 def test_weights_that_go_by_class_alone_name_what_keeps_features_out():
     assert told(weighter(reg=1e4), "all rows count nearly the same", "Lower reg, which is 1e+04")
     assert told(weighter(label_weight=1.0), "all rows count nearly the same", "Lower label_weight")
