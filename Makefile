@@ -7,7 +7,7 @@
 #     make test PYTHON=python3.13 EXTRAS=dev,plot
 
 PYTHON ?= python3
-EXTRAS ?= dev,plot,deep,distributed,interop
+EXTRAS ?= dev,plot,deep,distributed,dask,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
 MINUTES ?= 9
@@ -29,8 +29,8 @@ comma := ,
 
 # The stamp of an environment names the extras that it holds.
 TEST_ENV := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
-CHECK_ENV := $(VENV)/.installed-dev-doc-deep
-AUDIT_ENV := $(VENV)/.installed-dev-deep-audit
+CHECK_ENV := $(VENV)/.installed-dev-doc-deep-dask
+AUDIT_ENV := $(VENV)/.installed-dev-deep-dask-audit
 DEMO_ENV := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
@@ -46,7 +46,7 @@ test: $(TEST_ENV) ## run the tests and the examples in docstrings
 
 # No torch here: its old builds bring CUDA with them.
 test-oldest: ## the same with the oldest supported Python and dependencies, those of constraints-oldest.txt
-	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,interop \
+	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,dask,interop \
 		CONSTRAINTS=constraints-oldest.txt
 
 demo: $(DEMO_ENV) ## weigh long-tailed, mislabelled digits: prints a table, saves a figure

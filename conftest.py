@@ -6,6 +6,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 _NEEDS = {
+    "skotw/dask.py": ("dask", "pandas"),
     "skotw/deep/*": ("torch", "skorch"),
     "skotw/_transport/fused_kernels.py": ("torch", "triton"),
     "skotw/plotting.py": ("matplotlib",),

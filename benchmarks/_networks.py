@@ -57,12 +57,19 @@ class Graph(nn.Module):
         super().__init__()
         self.encoder = encoder
         buffers = [buffer.clone() for buffer in encoder.buffers()]
+        self._outputs = []
         torch.cuda.make_graphed_callables(self, (X,))  # replaces forward
+        # The captured output would keep the nodes that add up gradients, and these belong to the stream of the capture.
+        while self._outputs:
+            self._outputs.pop().detach_()
         for buffer, before in zip(encoder.buffers(), buffers, strict=True):
             buffer.copy_(before)  # its trial runs have moved the batch norm's statistics
 
     def forward(self, X):
-        return self.encoder(X)
+        out = self.encoder(X)
+        if self.training:
+            self._outputs[:] = [out]
+        return out
 
 
 class ResNet(nn.Module):

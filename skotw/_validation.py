@@ -21,8 +21,15 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 
+def is_plain(X, ndim):
+    """Whether scikit-learn's ``check_array``, asked for floating rows, finite or not, would give X back as it is."""
+    return type(X) is np.ndarray and X.dtype in (np.float64, np.float32) and X.ndim == ndim and 0 not in X.shape
+
+
 def to_numpy(x):
     """Bring a tensor to the host, mark what a masked array hides as missing, and leave everything else as it is."""
+    if type(x) is np.ndarray:
+        return x
     if isinstance(x, np.ma.MaskedArray):
         return _unmasked(x)
     if is_torch_array(x):
@@ -41,7 +48,7 @@ def one_column(y, name="y"):
             f"Change the shape of {name} to (n_samples,), for example using ravel().",
             DataConversionWarning,
         )
-    return column_or_1d(y)
+    return y if type(y) is np.ndarray and y.ndim == 1 else column_or_1d(y)
 
 
 def label_columns(y):
@@ -213,7 +220,9 @@ def encode_labels(y, name="y"):
 
 def check_weights(w, name, n_samples=None):
     """Finite, non-negative, not all zero and of one dimension, as float64."""
-    w = check_array(np.asarray(to_numpy(w)), ensure_2d=False, dtype=np.float64, input_name=name)
+    w = np.asarray(to_numpy(w))
+    if not (is_plain(w, 1) and w.dtype == np.float64 and np.isfinite(w).all()):
+        w = check_array(w, ensure_2d=False, dtype=np.float64, input_name=name)
     if w.ndim != 1 or (n_samples is not None and w.size != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"
         raise ValueError(f"{name} must have shape {wanted}, one weight per row; got {w.shape}.")

@@ -144,6 +144,18 @@ def networks() -> None:
     assert_type(net.reweighter_, OTReweighter)
 
 
+def chunks() -> None:
+    import dask.array as da
+
+    from skotw.dask import DaskSampleWeighter
+
+    X, y, X_meta, y_meta = data()
+    rows, labels = da.from_array(X, chunks=(50, -1)), da.from_array(y, chunks=50)
+    weighter = DaskSampleWeighter(OTSampleWeighter(reg=0.1), sample_size=100, random_state=0)
+    assert_type(weighter.fit(rows, labels, X_meta, y_meta), DaskSampleWeighter)
+    weighter.weigh(rows, labels).sum().compute()
+
+
 if __name__ == "__main__":
     assert_type(skotw.__version__, str)
     weights()

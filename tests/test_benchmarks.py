@@ -13,7 +13,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{Path(name).name}", FOLDER / f"{name}.py")
+    (path,) = FOLDER.rglob(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -91,6 +92,18 @@ def test_weighting_overhead(capsys):
     assert set(ratios) == {(2, False), (2, True), (10, False), (10, True)}
     assert all(ratio > 0 for ratio in ratios.values())
     assert "target at most" in capsys.readouterr().out
+
+
+def test_weighting_overhead_of_small_sets(capsys):
+    module = load("weighting_overhead")
+    ratios = module.main(["--quick", "--small"])
+    assert set(ratios) == {(n_classes, rate, frame) for n_classes in (2, 10) for rate in (0.0, 0.3) for frame in (0, 1)}
+    assert all(ratio > 0 for ratio in ratios.values())
+    assert "target at most 5 ms and 0.5" in capsys.readouterr().out
+    X, _, X_meta, y_meta = module.draw_small(2, 0.0, frame=True)
+    assert X.shape == (700, 20)
+    assert np.bincount(y_meta).tolist() == [10, 10]
+    assert list(X_meta.columns) == list(X.columns)
 
 
 def test_transport_speed(capsys):

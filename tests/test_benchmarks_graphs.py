@@ -22,19 +22,21 @@ def test_steps_with_and_without_graphs_go_to_the_same_place(steps, device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     args = SimpleNamespace(device=device, width=4, depth=1, batch_size=64)
-    assert steps.difference(args) < steps.SAME
+    assert steps.agree(steps.distances(args))
 
 
 def test_another_step_is_noticed(steps, monkeypatch):
     args, step = SimpleNamespace(device="cpu", width=4, depth=1, batch_size=64), steps.step
     calls = []
 
-    def broken(net, optimizer, *batches):  # of the second network, one batch is lost
+    def broken(net, optimizer, *batches):  # of the third network, one batch is lost
         calls.append(net)
-        return step(net, optimizer, *batches[: 1 + (net is calls[0])])
+        return step(net, optimizer, *batches[: 1 + (net in calls[:2])])
 
     monkeypatch.setattr(steps, "step", broken)
-    assert steps.difference(args) > steps.SAME
+    apart = steps.distances(args)
+    assert not steps.agree(apart)
+    assert max(apart["again"]) < steps.SAME
 
 
 @pytest.mark.cuda

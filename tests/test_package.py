@@ -19,7 +19,8 @@ from . import _user_script
 
 ROOT = Path(__file__).parents[1]
 PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics", "skotw.plotting"]
-EXTRA_MODULES = ["skotw.deep"] if all(map(importlib.util.find_spec, ("torch", "skorch"))) else []
+NEEDS = {"skotw.deep": ("torch", "skorch"), "skotw.dask": ("dask", "pandas")}
+EXTRA_MODULES = [module for module, packages in NEEDS.items() if all(map(importlib.util.find_spec, packages))]
 PUBLIC_OBJECTS = [
     (module, name)
     for module in PUBLIC_MODULES + EXTRA_MODULES
@@ -32,7 +33,7 @@ PUBLIC_OBJECTS = [
 IMPORT_AND_REPORT = """
 import importlib.abc, sys
 
-optional = {"torch", "skorch", "matplotlib"}
+optional = {"torch", "skorch", "matplotlib", "dask", "distributed"}
 attempts = []
 
 class Recorder(importlib.abc.MetaPathFinder):
@@ -54,8 +55,8 @@ def test_import_leaves_optional_packages_alone(module):
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("missing", ["torch", "skorch"])
-def test_deep_names_the_extra_that_it_needs(missing):
+@pytest.mark.parametrize(("extra", "missing"), [("deep", "torch"), ("deep", "skorch"), ("dask", "dask")])
+def test_modules_name_the_extra_that_they_need(extra, missing):
     code = f"""
 import importlib.abc, sys
 
@@ -67,13 +68,13 @@ class NotInstalled(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, NotInstalled())
 import skotw
 try:
-    import skotw.deep
+    import skotw.{extra}
 except ImportError as error:
     print(error)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "pip install skotw[deep]" in result.stdout
+    assert f"pip install skotw[{extra}]" in result.stdout
 
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES + EXTRA_MODULES)
@@ -116,8 +117,8 @@ def test_oldest_supported_versions_are_those_tested():
     pins = ROOT.joinpath("constraints-oldest.txt").read_text()
     tested = {name.lower(): version(pin) for name, pin in re.findall(r"^([\w-]+)==([\w.]+)$", pins, re.MULTILINE)}
     bounds = {}
-    for requirement in [*project["dependencies"], *extras["dev"], *extras["plot"], *extras["interop"]]:
-        name, bound = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+    for requirement in [*project["dependencies"], *extras["dev"], *extras["plot"], *extras["dask"], *extras["interop"]]:
+        name, bound = re.match(r"([\w-]+)(?:\[.*?\])?>=([\d.]+)", requirement).groups()
         bounds[name.lower()] = version(bound)
     assert {name: tested.get(name) for name in bounds} == bounds
     assert project["requires-python"].startswith(">=3.11,")
@@ -209,5 +210,7 @@ def test_script_of_a_user_calls_all_that_is_public():
     _user_script.estimators()
     if importlib.util.find_spec("matplotlib"):
         _user_script.pictures()
-    if EXTRA_MODULES:
+    if "skotw.deep" in EXTRA_MODULES:
         _user_script.networks()
+    if "skotw.dask" in EXTRA_MODULES:
+        _user_script.chunks()

@@ -5,13 +5,14 @@ medians of several runs after two that are not counted:
 
 matmul     ``torch.matmul`` of the float16 rows and columns, written whole and in blocks of rows; the quicker counts
 VARIANT    :func:`skotw._transport.half_precision.solve` from the float32 rows and their norms to weights and potentials
-float32    :func:`skotw._transport.exact.solve` with float16 switched off, once
+default    :func:`skotw._transport.exact.solve`, which is what estimators call
+float32    the same with float16 switched off
 norms      what ``unit_rows`` takes before any of them
 
 A variant is a name and options, ``NAME:KEY=VALUE,...``. Names are ``plain`` (torch's own functions) and ``fused``
-(Triton). ``keep`` is ``all`` (as much of the kernel as the device has memory for), ``none`` (everything is evaluated
-twice), or the GiB that the solve may take. ``block`` is the size of a block in MiB. The rest goes to ``Fused``:
-``tile`` (128x256x64), ``stages``, ``warps``, ``tall``, ``flatten``.
+(Triton). ``keep=none`` evaluates everything twice, where else as much of the kernel is kept as memory allows.
+``memory`` is what the solve may take in GiB, and ``block`` the size of a block in MiB. The rest goes to ``Fused``:
+``tile`` and ``row_tile`` as 256x128x64, ``stages``, ``warps``, ``tall``, ``flatten``, ``parts``.
 
 The error is that of weights of sampled rows against the formula in float64, over all rows and columns, which is
 evaluated here without the library.
@@ -38,10 +39,10 @@ GIB, MIB = 2**30, 2**20
 VARIANTS = (
     "plain",
     "plain:keep=none",
-    "plain:keep=4",
+    "plain:memory=4",
     "fused",
     "fused:keep=none",
-    "fused:keep=4",
+    "fused:memory=4",
 )
 SAMPLED_ROWS, REFERENCE_BYTES, PRODUCT_BYTES = 2000, 2**29, 2**30
 
@@ -145,9 +146,10 @@ def backend_of(name, options):
         return half_precision.Plain()
     from skotw._transport.fused_kernels import Fused
 
-    if "tile" in options:
-        options["tile"] = tuple(int(part) for part in options["tile"].split("x"))
-    return Fused(**{key: value if key == "tile" else int(value) for key, value in options.items()})
+    for key, value in options.items():
+        sizes = tuple(int(part) for part in value.split("x"))
+        options[key] = sizes if key in ("tile", "row_tile") else sizes[0]
+    return Fused(**options)
 
 
 class Variant:
@@ -157,21 +159,19 @@ class Variant:
         self.text = text
         name, _, rest = text.partition(":")
         options = dict(part.split("=") for part in rest.split(",") if part)
-        self.keep, self.block = options.pop("keep", "all"), int(options.pop("block", 0))
+        self.keep, self.block = options.pop("keep", "all") != "none", int(options.pop("block", 0))
+        memory = float(options.pop("memory", 0))
+        self.memory = int(memory * GIB) if memory else None
         self.backend = backend_of(name, options)
 
     def solve(self, cost, data):
-        module, before = half_precision, dict(vars(half_precision))
+        before = half_precision.BLOCK_BYTES
         try:
-            if self.block:
-                module.BLOCK_BYTES = self.block * MIB
-            if self.keep == "none":
-                module.KEPT_COLUMNS = 2**62
-            elif self.keep != "all":
-                module.free_bytes = lambda X: int(float(self.keep) * GIB)
-            result = module.solve(cost, data.a, data.problem, data.partition, self.backend)
+            half_precision.BLOCK_BYTES = self.block * MIB or before
+            problem = data.a, data.problem, data.partition
+            result = half_precision.solve(cost, *problem, self.backend, memory=self.memory, keep=self.keep)
         finally:
-            vars(module).update(before)
+            half_precision.BLOCK_BYTES = before
         if result is None:
             raise RuntimeError("half precision does not do for these data")
         return result
@@ -242,7 +242,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variants", nargs="+", help="NAME:KEY=VALUE,...; by default those that the device can run")
     parser.add_argument("--float32", action="store_true", help="also the float32 solve")
-    parser.add_argument("--profile", action="store_true", help="also where each variant spends its time (CUDA)")
+    parser.add_argument(
+        "--profile", nargs="*", metavar="VARIANT", help="also where these, by default all, spend their time (CUDA)"
+    )
     parser.add_argument("--out", help="file that the lines are appended to")
     args = parser.parse_args()
     report = Report(args.out)
@@ -281,23 +283,31 @@ def main():
             extra_bytes=extra,
         )
 
+    def default():
+        return exact.solve(cost, data.a, data.problem, data.partition, Compute())
+
+    def attempt(what, function):
+        try:
+            measure(what, function, args.repeats)
+            return True
+        except Exception:
+            report.failure(what)
+            return False
+
+    attempt("default", default)
     for text in args.variants or (VARIANTS if on_gpu else VARIANTS[:3]):
         try:
             variant = Variant(text)
-            measure(text, lambda variant=variant: variant.solve(cost, data), args.repeats)
-            if args.profile and on_gpu:
+            profiled = on_gpu and args.profile is not None and (not args.profile or text in args.profile)
+            if attempt(text, lambda variant=variant: variant.solve(cost, data)) and profiled:
                 profile(variant, cost, data, report)
         except Exception:
             report.failure(text)
     if args.float32:
         before = half_precision.TOLERANCE
-        try:
-            half_precision.TOLERANCE = 0.0
-            measure("float32", lambda: exact.solve(cost, data.a, data.problem, data.partition, Compute()), 1)
-        except Exception:
-            report.failure("float32")
-        finally:
-            half_precision.TOLERANCE = before
+        half_precision.TOLERANCE = 0.0
+        attempt("float32", default)
+        half_precision.TOLERANCE = before
 
 
 if __name__ == "__main__":

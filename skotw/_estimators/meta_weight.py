@@ -3,7 +3,7 @@
 import numpy as np
 
 from skotw._compat import num_samples
-from skotw._validation import check_weights
+from skotw._validation import check_weights, warn
 
 
 def joint_weights(weighter, weights, given, meta_weight, verified=None):
@@ -13,8 +13,8 @@ def joint_weights(weighter, weights, given, meta_weight, verified=None):
     labels that one training label is worth, each class gets :math:`q_c`, which its rows share by :math:`v A_c : m_c`;
     transport then says how the training rows of the class share their part. The total is :math:`\sum_c v A_c + m_c`,
     the number of trusted rows that all rows together are worth. "balanced" is v = 1, class-balanced weights on the
-    union; "auto" reads v off the reliability of the labels. A share s gives s of the total of "balanced" to the meta
-    rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
+    union; "auto" reads v off what is known of the reliability of the labels. A share s gives s of the total of
+    "balanced" to the meta rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
 
     Parameters
     ----------
@@ -54,10 +54,23 @@ def joint_weights(weighter, weights, given, meta_weight, verified=None):
         total = a.sum() + m.sum()
         return total * (1 - meta_weight) * transported, total * meta_weight * trusted * (q / m)[meta_codes]
     if meta_weight == "auto" and weighter.label_reliability_ is not None:
-        A = A * weighter.label_reliability_.label_information()
+        information = weighter.label_reliability_.label_information()
+        _warn_of_no_ground(weighter.label_reliability_, information)
+        A = A * information
     # sum of q over the classes with training rows: what `transported` adds up to in units of q
     present = q[np.bincount(codes[kept], minlength=target.n_groups) > 0].sum()
     train, meta = transported * present * (A / (A + m))[codes], trusted * (q / (A + m))[meta_codes]
     # class masses are exact up to the leakage of the transport: so is their sum
     scale = (A.sum() + m.sum()) / (train.sum() + meta.sum())
     return train * scale, meta * scale
+
+
+def _warn_of_no_ground(reliability, information):
+    """Warn where what is known of the labels is what was thought beforehand."""
+    if len(reliability.query_class):
+        return
+    warn(
+        "How far the training labels can be trusted rests on nothing: no class has two trusted rows, or they have no "
+        f"room within scikit-learn's working_memory. Each training row counts for {information:.2f} of a trusted one. "
+        "Pass more trusted rows, or set meta_weight."
+    )

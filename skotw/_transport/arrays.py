@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_numpy_namespace, is_torch_array, to_device
+from array_api_compat import array_namespace, device, is_torch_array, to_device
 from numpy.typing import NDArray
 from scipy import sparse
+
+_NUMPY = array_namespace(np.empty(0))
 
 
 def namespace(X: Any) -> Any:
     """Array namespace of ``X``; that of NumPy for a scipy sparse matrix."""
-    return array_namespace(np.empty(0)) if sparse.issparse(X) else array_namespace(X)
+    return _NUMPY if isinstance(X, np.ndarray) or sparse.issparse(X) else array_namespace(X)
 
 
 def functions(X: Any) -> Any:
@@ -22,7 +24,7 @@ def functions(X: Any) -> Any:
     locked, for which the other threads wait.
     """
     xp = namespace(X)
-    return np if is_numpy_namespace(xp) else xp
+    return np if xp is _NUMPY else xp
 
 
 def to_numpy(x: Any) -> NDArray[Any]:
@@ -67,7 +69,7 @@ def scratch(work: dict[str, Any], name: str, shape: tuple[int, int], X: Any) -> 
 
 def on_device(X: Any) -> dict[str, Any]:
     """Keyword arguments that make an array where ``X`` is."""
-    return {} if is_numpy_namespace(namespace(X)) else {"device": device(X)}
+    return {} if namespace(X) is _NUMPY else {"device": device(X)}
 
 
 def take(X: Any, index: NDArray[np.intp]) -> Any:
@@ -88,3 +90,10 @@ def like_rows(Z: Any, X: Any) -> Any:
         return like(to_numpy(Z), X)
     xp = namespace(X)
     return xp.asarray(Z if namespace(Z) is xp else to_numpy(Z), dtype=X.dtype, device=device(X))
+
+
+def beside(Z: Any, X: Any) -> Any:
+    """Rows ``Z`` in the library and on the device of ``X``; sparse ones, and arrays beside arrays, as they are."""
+    if sparse.issparse(Z) or sparse.issparse(X) or (isinstance(Z, np.ndarray) and isinstance(X, np.ndarray)):
+        return Z
+    return like_rows(Z, X)

@@ -5,11 +5,13 @@ Rows are sorted by group (by class, say). What is added up for each group takes 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
 
@@ -79,7 +81,7 @@ class Partition:
     @classmethod
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
-        edges = (0, *np.cumsum(counts, dtype=np.intp).tolist())
+        edges = (0, *accumulate(map(int, counts)))
         groups = range(len(counts))
         blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
         return cls(edges, rows_per_block, blocks)
@@ -91,6 +93,11 @@ class Partition:
     @property
     def n_groups(self) -> int:
         return len(self.edges) - 1
+
+    @property
+    def span(self) -> int:
+        """Rows from the first of the first block to the last of the last."""
+        return self.blocks[-1].stop - self.blocks[0].start if self.blocks else 0
 
     @property
     def codes(self) -> NDArray[np.intp]:
@@ -123,7 +130,7 @@ def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | Non
     """
     if X is not None and on_accelerator(X):
         return max(1, DEVICE_BLOCK_BYTES // max(1, n_columns * itemsize))
-    return int(np.clip(compute.block_bytes // max(1, n_columns * itemsize), 1, 4096))
+    return min(max(1, compute.block_bytes // max(1, n_columns * itemsize)), 4096)
 
 
 @lru_cache(maxsize=1)
@@ -208,17 +215,34 @@ def for_blocks(
     ours = is_numpy_namespace(xp)
     # a thread is worth its start from about one full block on
     n_threads = min(compute.n_threads, sum(b.n_rows for b in partition.blocks) // partition.block_rows) if ours else 1
-    queue = _Queue(function, partition.blocks, consume)
     with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
-            queue.work()
+            work: dict[str, Any] = {}
+            for block in partition.blocks:
+                result = function(block, work)
+                if consume is not None:
+                    consume(block, result)
             return
+        queue = _Queue(function, partition.blocks, consume)
         # this thread works as well: waiting for others, it would be woken for each block
-        with ThreadPoolExecutor(n_threads - 1) as pool:
-            others = [pool.submit(queue.work) for _ in range(n_threads - 1)]
+        others = [_helpers().submit(queue.work) for _ in range(n_threads - 1)]
+        try:
             queue.work()
-        for other in others:
+        finally:
+            started = [other for other in others if not other.cancel()]
+            wait(started)
+        for other in started:
             other.result()
+
+
+@lru_cache(maxsize=1)
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that have helped and stay for the next blocks, since starting them takes half a millisecond."""
+    return ThreadPoolExecutor(max_workers=256, thread_name_prefix="skotw")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads stay with the parent
 
 
 class _Queue(Generic[T]):

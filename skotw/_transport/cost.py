@@ -19,6 +19,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, take, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
+from skotw._transport.rows import LazyRows, SquaredRows, fetch, reference_of
 
 LOG2E = math.log2(math.e)
 
@@ -71,7 +72,7 @@ class InnerProductCost:
     ``matmul`` and nothing else.
     """
 
-    rows: Any  # (N, d) dense, or CSR
+    rows: Any  # (N, d) dense, to be fetched, or CSR
     columns: Any  # (M, d)
     constant: float = 0.0
     degenerate: float = 0.0  # means up to this are rounding noise
@@ -84,7 +85,7 @@ class InnerProductCost:
 
     @property
     def reference(self) -> Any:
-        return np.empty(0, dtype=self.rows.dtype) if sparse.issparse(self.rows) else self.rows
+        return reference_of(self.rows)
 
     @property
     def work(self) -> float:
@@ -92,7 +93,7 @@ class InnerProductCost:
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
-        weight = p if self.row_scale is None else p * to_numpy(self.row_scale)
+        weight = p if self.row_scale is None else like(p, self.row_scale) * self.row_scale
         product = _weighted_sum(self.rows, weight, compute) @ _weighted_sum(self.columns, b, compute)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
@@ -101,8 +102,8 @@ class InnerProductCost:
         rate = rate * LOG2E
         if sparse.issparse(self.rows):
             return _SparseProductKernel(self.rows, (self.columns * rate).T, rate * self.constant)
-        Zt = empty((self.columns.shape[1], self.columns.shape[0]), self.rows)
-        Zt[...] = namespace(self.rows).permute_dims(self.columns, (1, 0)) * rate
+        Zt = empty((self.columns.shape[1], self.columns.shape[0]), self.columns)
+        Zt[...] = namespace(self.columns).permute_dims(self.columns, (1, 0)) * rate
         return _ProductKernel(self.rows, Zt, rate * self.constant, self.row_scale)
 
 
@@ -115,18 +116,18 @@ class _ProductKernel:
 
     @cached_property
     def functions(self) -> Any:
-        return functions(self.rows)
+        return functions(self.Zt)
 
     def block(self, block: Block, columns: slice, work: dict[str, Any], out: Any | None = None) -> Any:
-        rows, Zt = self.rows[block.rows], self.Zt[:, columns]
+        rows, Zt = fetch(self.rows, block, work), self.Zt[:, columns]
         n_features, n_columns = Zt.shape
         scale = None if self.row_scale is None else self.row_scale[block.rows, None]
         scale_first = scale is not None and n_features < n_columns  # whichever has fewer entries
         if scale_first:
-            scaled = scratch(work, "rows", (block.n_rows, n_features), self.rows)
+            scaled = scratch(work, "rows", (block.n_rows, n_features), Zt)  # where fetched rows are already
             rows = self.functions.multiply(rows, scale, out=scaled)
         if out is None:
-            out = scratch(work, "kernel", (block.n_rows, n_columns), self.rows)
+            out = scratch(work, "kernel", (block.n_rows, n_columns), Zt)
         self.functions.matmul(rows, Zt, out=out)
         if scale is not None and not scale_first:
             self.functions.multiply(out, scale, out=out)
@@ -148,18 +149,18 @@ class _SparseProductKernel:
         return out
 
 
-def _weighted_sum(X: Any, weight: NDArray[Any], compute: Compute) -> NDArray[np.float64]:
+def _weighted_sum(X: Any, weight: Any, compute: Compute) -> NDArray[np.float64]:
     """sum_i weight_i x_i; partial sums are added up in float64 whatever the dtype of X."""
     if sparse.issparse(X):
         return np.asarray(X.T @ weight, dtype=np.float64)
-    weight = like(weight, X)
-    matmul = functions(X).matmul
+    weight = like(weight, reference_of(X)) if isinstance(weight, np.ndarray) else weight
+    matmul = functions(weight).matmul
 
     def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-        return to_numpy(matmul(weight[block.rows], X[block.rows]))
+        return to_numpy(matmul(weight[block.rows], fetch(X, block, work)))
 
     total = np.zeros((1, X.shape[1]))
-    sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(X), total)
+    sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(weight), total)
     return total.reshape(-1)
 
 
@@ -197,7 +198,7 @@ def _unit_rows(X: Any) -> sparse.csr_array:
 class ScaledRows:
     """Rows ``scale_i x_i``, multiplied out block by block: no second copy of X is made."""
 
-    X: Any  # (N, d), dense
+    X: Any  # (N, d), dense or to be fetched
     scale: Any  # (N,)
 
     @property
@@ -207,6 +208,11 @@ class ScaledRows:
 
 def unit_rows(X: Any, compute: Compute) -> Any:
     """x_i / |x_i|, zero rows staying zero; the rows of :func:`cosine_cost`.
+
+    Parameters
+    ----------
+    X : array, LazyRows or CSR matrix of shape (N, d)
+    compute : Compute
 
     Returns
     -------
@@ -221,17 +227,17 @@ def unit_rows(X: Any, compute: Compute) -> Any:
         if units is not None:
             X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
         return X
-    scale = empty((int(X.shape[0]),), X)
+    scale = empty((int(X.shape[0]),), reference_of(X))
 
     def invert_norms(block: Block, work: dict[str, Any]) -> None:
-        scale[block.rows] = _inverse_norms(X[block.rows, :])
+        scale[block.rows] = _inverse_norms(fetch(X, block, work))
 
-    for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(X))
+    for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
     odd = np.flatnonzero(to_numpy(scale == 0))
-    rows = take(X, odd)
-    if len(odd) and bool(namespace(X).any(rows != 0)):
+    rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
+    if len(odd) and bool(namespace(rows).any(rows != 0)):
         # such rows are replaced: a product with them would leave the range that their norm has left
-        X = namespace(X).asarray(X, copy=True)
+        X = X[:] if isinstance(X, LazyRows) else namespace(X).asarray(X, copy=True)
         index = namespace(X).asarray(odd, **on_device(X))
         X[index, :] = like(_unit_rows(rows).toarray(), X)
         scale[index] = 1.0
@@ -239,7 +245,8 @@ def unit_rows(X: Any, compute: Compute) -> Any:
 
 
 def _row_blocks(X: Any, compute: Compute) -> Partition:
-    size = rows_per_block(compute, X.shape[1], dtype_of(X).itemsize, X)
+    reference = reference_of(X)
+    size = rows_per_block(compute, X.shape[1], dtype_of(reference).itemsize, reference)
     return Partition.of([int(X.shape[0])], size)
 
 
@@ -261,10 +268,28 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
 
 
 def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:
-    """(x, |x|^2, 1) relative to ``center`` (dense only); the rows of :func:`squared_euclidean_cost`."""
+    """(x, |x|^2, 1) relative to ``center`` (dense only); the rows of :func:`squared_euclidean_cost`.
+
+    Returns
+    -------
+    SquaredRows for NumPy, else an array or CSR matrix
+    """
     if sparse.issparse(X):
         one = np.ones((X.shape[0], 1), dtype=X.dtype)
         return sparse.hstack([X, _squared_norms(X)[:, None], one], format="csr", dtype=X.dtype)
+    if not isinstance(X, LazyRows | np.ndarray):
+        return _dense_squared_rows(X, compute, center)
+    rows = SquaredRows(X, center, np.zeros(X.shape[0], dtype=reference_of(X).dtype))
+
+    def take_squares(block: Block, work: dict[str, Any]) -> None:
+        rows.squares[block.rows] = _squared_norms(rows.fetch(block, work)[:, :-2])
+
+    for_blocks(take_squares, _row_blocks(X, compute), compute, namespace(rows.squares))
+    return rows
+
+
+def _dense_squared_rows(X: Any, compute: Compute, center: Any | None) -> Any:
+    """The same rows, all of them at once."""
     d = X.shape[1]
     rows = empty((X.shape[0], d + 2), X)
 
@@ -283,18 +308,19 @@ def squared_euclidean_cost(rows: Any, Z: Any, center: Any | None = None) -> Inne
 
     Parameters
     ----------
-    rows : array or CSR matrix of shape (N, d + 2)
+    rows : SquaredRows, array or CSR matrix of shape (N, d + 2)
         From :func:`squared_rows`.
     Z : array or CSR matrix of shape (M, d)
         As they come.
     center : array of shape (d,), optional
         That of the rows: any point near the data, against cancellation.
     """
-    eps = float(np.finfo(dtype_of(rows)).eps)
-    squared = squared_rows(Z, Compute(), center)
+    dtype = dtype_of(reference_of(rows))
+    eps = float(np.finfo(dtype).eps)
+    squared = squared_rows(Z, Compute(), center) if sparse.issparse(Z) else _dense_squared_rows(Z, Compute(), center)
     d = squared.shape[1] - 2
     if sparse.issparse(squared):
-        factors = sparse.diags_array(np.r_[np.full(d, 2.0), -1.0, -1.0].astype(rows.dtype))
+        factors = sparse.diags_array(np.r_[np.full(d, 2.0), -1.0, -1.0].astype(dtype))
         columns = (squared[:, [*range(d), d + 1, d]] @ factors).tocsr()
         squares = squared[:, [d]].toarray()
     else:
@@ -346,7 +372,7 @@ class _EuclideanKernel:
         out = self.squares.block(block, columns, work, out)
         xp = namespace(out)
         out *= -1.0
-        self._repair(out, self.cost.rows[block.rows], self.cost.columns[columns])
+        self._repair(out, fetch(self.cost.rows, block, work), self.cost.columns[columns])
         out *= out > 0
         xp.sqrt(out, out=out)
         out *= -self.rate

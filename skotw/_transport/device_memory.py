@@ -19,6 +19,11 @@ def on_accelerator(X: Any) -> bool:
     return not isinstance(X, np.ndarray) and is_torch_array(X) and X.device.type != "cpu"
 
 
+def on_cuda(X: Any) -> bool:
+    """Whether an array is a tensor on a GPU that computes in float64 as well."""
+    return on_accelerator(X) and X.device.type == "cuda"
+
+
 def free_bytes(X: Any) -> int:
     """Memory left on the device of a tensor."""
     if X.device.type != "cuda":

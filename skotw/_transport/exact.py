@@ -12,6 +12,7 @@ numbers to the bit, so that w sums to the right total whatever the cancellation 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,36 +25,54 @@ from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
-from skotw._transport.device_memory import free_bytes, on_accelerator, with_less_memory
+from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
-TILE_COLUMNS = 128  # wider tiles gain next to nothing
+TILE_COLUMNS, DEAR_TILE_COLUMNS = 128, 512  # wider tiles gain next to nothing
 LEAST_COLUMNS = 80  # narrower ones read the rows too often
-TILE_BYTES = 80 * 2**20  # unless an entry is dear: fresh memory takes time, too
+ROUND_COLUMNS = 16  # of which products take several at a time
+TILE_BYTES = 100 * 2**20  # unless an entry is dear: fresh memory takes time, too
 CHEAP, DEAR = 32, 128  # work of an entry: up to the one it is evaluated twice, above the other it is dear
 
 
 class _RowWeights:
-    """p_i up to a factor, in the library of the features.
+    """p_i = a_i * ratio of the row's group, up to a factor, in the library of the features.
 
     Attributes
     ----------
-    weights, logarithm, ones : arrays of shape (N,)
-        p_i / max p, its base-2 logarithm, and 1.
+    weights : array of shape (N,)
+        p_i / max p.
+    ones : array of shape (rows of a block,)
     least : float
         Smallest of the weights.
     top : float
         log of max p.
     """
 
-    def __init__(self, log_p: NDArray[np.float64], reference: Any) -> None:
-        self.top = float(log_p.max())
-        relative = log_p - self.top
-        self.least = float(np.exp(relative.min()))
-        self.weights = like(np.exp(relative), reference)
-        self.logarithm = like(relative * LOG2E, reference)
-        self.ones = like(np.ones(len(log_p)), reference)
+    def __init__(self, a: NDArray[Any], log_ratio: NDArray[np.float64], partition: Partition, reference: Any) -> None:
+        self._a, self._log_ratio, self._counts = a, log_ratio, np.diff(partition.edges)
+        unit = float(log_ratio[self._counts > 0].max())
+        ratio: Any = np.exp(log_ratio - unit)
+        p: Any
+        if on_cuda(reference):  # the host takes longer than the solution does
+            xp = namespace(reference)
+            weight, ratio, counts = (xp.asarray(x, device=reference.device) for x in (a, ratio, self._counts))
+            p = ratio.repeat_interleave(counts, output_size=len(a)) * weight.double()
+        else:
+            p = np.repeat(ratio, self._counts)
+            p *= a
+        peak = float(p.max())
+        p /= peak
+        self.least, self.top = float(p.min()), unit + math.log(peak)
+        self.weights = like(p, reference) if isinstance(p, np.ndarray) else p.to(reference.dtype)
+        self.ones = like(np.ones(min(partition.block_rows, len(p))), reference)
+
+    @cached_property
+    def logarithm(self) -> Any:
+        """Base-2 logarithm of the weights, which may have underflowed."""
+        log_p = np.log(self._a) + np.repeat(self._log_ratio, self._counts)
+        return like((log_p - self.top) * LOG2E, self.weights)
 
 
 @dataclass(eq=False)
@@ -85,25 +104,31 @@ class _Tile:
 
     def evaluate(self, block: Block, work: dict[str, Any], fresh: bool) -> Any:
         """E on the block; a stored one is fetched unless ``fresh``."""
-        out = None
-        if self.storage is not None:
-            part = self.storage[block.start * self.width : block.stop * self.width]
-            out = part.reshape((block.n_rows, self.width))
-            if not fresh:
-                return out
-        L = self.kernel.block(block, self.columns, work, out)
+        stored = self._stored(block)
+        if stored is not None and not fresh:
+            return stored
+        L = self.kernel.block(block, self.columns, work)
         if self.shift is not None:
             for run in self.layout.runs(block, self.columns):
                 L[run.rows] -= run.of(self._shift)[None, :]
             L += self.rows.logarithm[block.rows][:, None]
-        return self.functions.exp2(L, out=L)
+        return self.functions.exp2(L, out=L if stored is None else stored)
+
+    def _stored(self, block: Block) -> Any | None:
+        """Where E of the block is held."""
+        if self.storage is None:
+            return None
+        first = self.blocks.blocks[0].start
+        part = self.storage[(block.start - first) * self.width : (block.stop - first) * self.width]
+        return part.reshape((block.n_rows, self.width))
 
     def sums(self) -> NDArray[np.float64]:
         matmul = self.functions.matmul
-        weights = self.rows.weights if self.shift is None else self.rows.ones
+        weights, ones, bare = self.rows.weights, self.rows.ones, self.shift is None
 
         def block_sums(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
-            E, row = self.evaluate(block, work, fresh=True), weights[block.rows]
+            E = self.evaluate(block, work, fresh=True)
+            row = weights[block.rows] if bare else ones[: block.n_rows]
             runs = self.layout.runs(block, self.columns)
             return [(run, to_numpy(matmul(row[run.rows], E[run.rows]))) for run in runs]
 
@@ -112,11 +137,11 @@ class _Tile:
 
     def maxima(self) -> NDArray[np.float64]:
         """Largest log2 of p_i 2^L_ij."""
-        xp = namespace(self.reference)
+        xp, logarithm = namespace(self.reference), self.rows.logarithm
 
         def block_maxima(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
             L = self.kernel.block(block, self.columns, work)
-            L += self.rows.logarithm[block.rows][:, None]
+            L += logarithm[block.rows][:, None]
             runs = self.layout.runs(block, self.columns)
             return [(run, to_numpy(xp.max(L[run.rows], axis=0))) for run in runs]
 
@@ -156,39 +181,43 @@ class _Tile:
         return self.rows.top - self.kernel.constant / LOG2E + shift / LOG2E
 
 
-def tile_width(cost: Cost, n_columns: int, compute: Compute) -> int:
-    """Columns whose kernel is held at a time; 0 to hold none, as it is cheap or the budget too small."""
-    bytes_per_column = max(1, cost.shape[0] * dtype_of(cost.reference).itemsize)
+def tile_width(cost: Cost, n_columns: int, compute: Compute, n_rows: int | None = None) -> int:
+    """Columns whose kernel is held at a time; 0 to hold none, as it is cheap or the budget too small.
+
+    ``n_rows`` are the rows that meet these columns, all of them where it is None.
+    """
+    n_rows = cost.shape[0] if n_rows is None else n_rows
+    bytes_per_column = max(1, n_rows * dtype_of(cost.reference).itemsize)
     if on_accelerator(cost.reference):
         width = min(n_columns, min(compute.cache_bytes, free_bytes(cost.reference) // 4) // bytes_per_column)
         return 0 if width < min(n_columns, LEAST_COLUMNS) else -(-n_columns // -(-n_columns // width))
     if cost.work <= CHEAP:
         return 0
-    memory = compute.cache_bytes if cost.work > DEAR else min(compute.cache_bytes, TILE_BYTES)
-    width = min(n_columns, TILE_COLUMNS, memory // bytes_per_column)
-    if width < min(n_columns, LEAST_COLUMNS):
+    dear = cost.work > DEAR
+    memory = compute.cache_bytes if dear else min(compute.cache_bytes, TILE_BYTES)
+    widest = min(n_columns, DEAR_TILE_COLUMNS if dear else TILE_COLUMNS, memory // bytes_per_column)
+    if widest < min(n_columns, LEAST_COLUMNS):
         return 0
-    n_tiles = -(-n_columns // width)
-    return -(-n_columns // n_tiles)
+    n_tiles = -(-n_columns // widest)
+    width = -(-n_columns // n_tiles)
+    return min(widest, -(-width // ROUND_COLUMNS) * ROUND_COLUMNS)
 
 
 def _tiles(
-    cost: Cost,
+    kernel: Kernel,
     rows: _RowWeights,
-    rate: float,
     columns: slice,
     blocks: Partition,
     layout: Layout,
     compute: Compute,
+    storage: Any | None,
     width: int,
 ) -> Iterator[_Tile]:
     """Tiles of the columns, whose kernels share one piece of memory; for ``width`` 0 one tile that holds none."""
-    kernel = cost.kernel(rate)
-    storage = empty((cost.shape[0] * width,), cost.reference) if width else None
     step = width or columns.stop - columns.start
     for start in range(columns.start, columns.stop, step):
         tile = slice(start, min(start + step, columns.stop))
-        yield _Tile(kernel, tile, rows, blocks, layout, compute, storage, cost.reference)
+        yield _Tile(kernel, tile, rows, blocks, layout, compute, storage if width else None, rows.weights)
 
 
 @with_less_memory
@@ -196,11 +225,11 @@ def log_normalisers(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
     """A_gj of :meth:`Problem.free_potentials`, (G, M): all that one chunk of a stream adds to the model."""
-    rows = _RowWeights(np.log(a), cost.reference)
-    layout = PerGroup(partition.n_groups)
+    rows = _RowWeights(a, np.zeros(partition.n_groups), partition, cost.reference)
+    layout, kernel = PerGroup(partition.n_groups), cost.kernel(problem.rate)
     out = np.full((partition.n_groups, cost.shape[1]), -np.inf)
     for blocks, columns in problem.components(partition) if problem.hard else [(partition, problem.columns(0))]:
-        (tile,) = _tiles(cost, rows, problem.rate, columns, blocks, layout, compute, width=0)
+        (tile,) = _tiles(kernel, rows, columns, blocks, layout, compute, None, width=0)
         groups = sorted({block.group for block in blocks.blocks})
         sums = tile.sums()[groups]
         if not tile.lossless(sums, sums):
@@ -253,11 +282,16 @@ def _solved(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, tiled: bool
 ) -> Iterator[_Columns]:
     """The columns in tiles."""
-    rows = _RowWeights(np.log(a) + problem.log_ratio[partition.codes], cost.reference)
-    layout = problem.layout(partition)
-    for blocks, columns in problem.components(partition):
-        width = tile_width(cost, columns.stop - columns.start, compute) if tiled else 0
-        for tile in _tiles(cost, rows, problem.rate, columns, blocks, layout, compute, width):
+    rows = _RowWeights(a, problem.log_ratio, partition, cost.reference)
+    layout, kernel = problem.layout(partition), cost.kernel(problem.rate)
+    parts = [(blocks, columns, blocks.span, 0) for blocks, columns in problem.components(partition)]
+    storage = None
+    if tiled:
+        parts = [(*part[:3], tile_width(cost, part[1].stop - part[1].start, compute, part[2])) for part in parts]
+        size = max((n_rows * width for *_, n_rows, width in parts), default=0)
+        storage = empty((size,), cost.reference)
+    for blocks, columns, _, width in parts:
+        for tile in _tiles(kernel, rows, columns, blocks, layout, compute, storage, width):
             yield _Columns(tile, problem)
 
 

@@ -40,13 +40,14 @@ TOLERANCE = 1e-3  # of the error that the rounded factors make in an entry of th
 LEAST_ENTRIES, LEAST_FEATURES = 2**24, 32  # smaller problems take no time, and few features little
 DEVICES = ("cuda",)
 SHARE = 0.75  # of the free memory
-BLOCK_BYTES = 2**28
-KEPT_COLUMNS = 256  # where fewer fit, the kernel is evaluated twice instead
+BLOCK_BYTES = 2**30  # what a block takes beside the kernel
+KEPT_COLUMNS = 512  # where fewer fit, the kernel is evaluated twice instead
 SAMPLE = 4096
 ROWS_OF_ERROR = 512
 TOP = 15.0  # log2 of about the largest float16
 MARGINS = 6.0, 14.0  # octaves that a row may exceed those of the sample by; the second, should the first overflow
 PIECES = 3
+ROW_MULTIPLE = 256  # of blocks
 FUSED_FROM = 2**40  # multiplications
 ALIGNMENT = 64  # of the number of features
 LEAST_OVER_NOISE = 1e4  # of a density in float16
@@ -72,7 +73,13 @@ def _has_mixed_product() -> bool:
 
 
 def solve(
-    cost: InnerProductCost, a: NDArray[Any], problem: Problem, partition: Partition, backend: Any | None = None
+    cost: InnerProductCost,
+    a: NDArray[Any],
+    problem: Problem,
+    partition: Partition,
+    backend: Any | None = None,
+    memory: int | None = None,
+    keep: bool = True,
 ) -> TransportResult | None:
     """Minimiser of (1) for rho = 0, as :func:`skotw._transport.exact.solve`.
 
@@ -82,6 +89,10 @@ def solve(
         As there; the rows are torch tensors.
     backend : object, optional
         What evaluates blocks: :class:`Plain`, or a :class:`skotw._transport.fused_kernels.Fused`.
+    memory : int, optional
+        Bytes that may be taken beside the result; by default most of what the device has left.
+    keep : bool
+        Whether what fits of the kernel is kept between its two uses.
 
     Returns
     -------
@@ -93,14 +104,14 @@ def solve(
     backend = backend or _best_backend(cost)
     weights = torch.zeros(cost.shape[0], dtype=torch.float32, device=cost.reference.device)
     potentials = np.full(cost.shape[1], np.inf)
-    budget = int(SHARE * free_bytes(cost.reference))
+    budget = int(SHARE * free_bytes(cost.reference)) if memory is None else memory
     with torch.no_grad(), torch.cuda.device(weights.device if weights.is_cuda else -1):
         prior = _Prior.of(a, problem, partition, weights)
         if not prior.in_range:
             return None
         for blocks, columns in problem.components(partition):
             rows = slice(blocks.blocks[0].start, blocks.blocks[-1].stop)
-            part = _Component(cost, problem, partition, prior, rows, columns, backend, budget)
+            part = _Component(cost, problem, partition, prior, rows, columns, backend, budget, keep)
             try:
                 part.solve(weights, potentials)
             except _OutOfRange:
@@ -216,8 +227,8 @@ class _Tile:
     block_rows : int
     kept : tensor of shape (n, >= m), or None
         The kernel.
-    rows : tensor of shape (block_rows, K)
-        Scratch memory for the factors of a block.
+    rows : tensor of shape (block_rows, K), or None
+        Scratch memory for the factors of a block, unless those of all rows are at hand.
     """
 
     columns: slice
@@ -280,11 +291,12 @@ class _Component:
         columns: slice,
         backend: Any,
         budget: int,
+        keep: bool,
     ) -> None:
         import torch
 
         self.torch, self.cost, self.problem, self.prior, self.backend = torch, cost, problem, prior, backend
-        self.rows, self.columns, self.budget = rows, columns, budget
+        self.rows, self.columns, self.budget, self.keep = rows, columns, budget, keep
         self.edges = partition.edges
         device = cost.reference.device
         self.d = int(cost.rows.shape[1]) - 2 * cost.squares
@@ -302,6 +314,7 @@ class _Component:
         self.column_group = torch.as_tensor(group, device=device)
         self.log_mass = problem.log_mass[columns]
         self.sample: Any = None
+        self.all_rows: Any = None  # their factors in float16, where tiles or passes share them
 
     @property
     def other(self) -> float:
@@ -346,14 +359,17 @@ class _Component:
 
     def _spend_less(self) -> None:
         self.budget //= 2
+        self.all_rows = None
         self.backend.release()
 
     def _solve_tile(self, first: int, n_columns: int) -> _SolvedTile:
         if self.sample is None:
             self._take_sample()
-        width, block_rows, keep = self._plan(n_columns)
+        width, block_rows, keep, share = self._plan(n_columns)
         columns = slice(first, first + width)
         log_mass, offset = self.log_mass[columns], self.column_offset[columns]
+        if share and self.all_rows is None:
+            self._convert_all()
         tile = self._tile(columns, block_rows, keep)
         for margin in MARGINS:
             self._set_shift(tile, margin)
@@ -430,17 +446,28 @@ class _Component:
         )
 
     def _features(self, rows: slice, tile: _Tile) -> Any:
-        """The rows' factors in float16, in the tile's scratch memory."""
+        """The rows' factors in float16, in the tile's scratch memory unless all have some of their own."""
+        if self.all_rows is not None:
+            return self.all_rows[rows]
         return self._write(slice(self.rows.start + rows.start, self.rows.start + rows.stop), tile.rows)
 
     def _write(self, at: Any, out: Any) -> Any:
         cost, d = self.cost, self.d
         X = cost.rows[at, :d]
         out = out[: X.shape[0]]
-        scale = self.row_factor if cost.row_scale is None else cost.row_scale[at, None] * self.row_factor
-        self.torch.mul(X, scale, out=out[:, :d])
+        scale = None if cost.row_scale is None else cost.row_scale[at]
+        self.backend.write(X, scale, self.row_factor, out[:, :d])
         if cost.squares:
             _split(cost.rows[at, d] * self.row_rate, out[:, d + PIECES : d + 2 * PIECES])
+        return out
+
+    def _convert_all(self) -> None:
+        self.all_rows = self._room_for_rows(self.rows.stop - self.rows.start)
+        self._write(self.rows, self.all_rows)
+
+    def _room_for_rows(self, n: int) -> Any:
+        out = self.torch.zeros((n, self.n_features), dtype=self.torch.float16, device=self.Z.device)
+        out[:, self.d : self.d + PIECES] = 1.0
         return out
 
     def _kept(self, rows: slice, tile: _Tile) -> Any | None:
@@ -478,9 +505,7 @@ class _Component:
         self.row_factor = 2.0 ** round(0.5 * math.log2(ratio)) if math.isfinite(ratio) else 1.0
         if not 3.0 * 2.0**-11 * math.sqrt(2.0 / 3.0 * pairs) / LOG2E <= TOLERANCE:
             raise _OutOfRange
-        factors = torch.zeros((X.shape[0], self.n_features), dtype=torch.float16, device=device)
-        factors[:, self.d : self.d + PIECES] = 1.0
-        self.sample = self._write(at, factors)
+        self.sample = self._write(at, self._room_for_rows(X.shape[0]))
 
     def _tile(self, columns: slice, block_rows: int, keep: bool) -> _Tile:
         torch, d, device = self.torch, self.d, self.Z.device
@@ -488,8 +513,7 @@ class _Component:
         width = -(-m // 8) * 8  # as products of float16 like it
         kept = torch.empty((n, width), dtype=torch.float16, device=device) if keep else None
         self.backend.prepare(min(block_rows, n), width, keep, device)
-        rows = torch.zeros((min(block_rows, n), self.n_features), dtype=torch.float16, device=device)
-        rows[:, d : d + PIECES] = 1.0
+        rows = None if self.all_rows is not None else self._room_for_rows(min(block_rows, n))
         factors = torch.zeros((m, self.n_features), dtype=torch.float16, device=device)
         torch.mul(self.Z[columns], 1.0 / self.row_factor, out=factors[:, :d])
         factors[:, d + PIECES : d + 2 * PIECES] = 1.0
@@ -515,22 +539,33 @@ class _Component:
         shift += (torch.cat(peaks) - shift).max() + (margin - TOP)
         tile.shift[:] = to_numpy(_split(-shift, pieces)) * -1.0
 
-    def _plan(self, n_columns: int) -> tuple[int, int, bool]:
-        """Columns of the next tile, rows of a block, and whether the kernel is kept."""
-        n = self.rows.stop - self.rows.start
-        fixed = 2 * self.n_features * n_columns  # the columns' factors
-        per_row = 6 * n_columns + 2 * self.n_features
-        block_bytes = min(BLOCK_BYTES, max(0, self.budget - fixed) // 3)
+    def _plan(self, n_columns: int) -> tuple[int, int, bool, bool]:
+        """Columns of the next tile, rows of a block, and whether the kernel is kept, and all rows in float16.
+
+        Tiles that follow one another read all rows each. Their float16 version, if there is memory for it, saves
+        converting them as often; with what is left tiles must not become much narrower.
+        """
+        n, K = self.rows.stop - self.rows.start, self.n_features
+        rest = self.budget - 2 * K * n_columns  # the columns' factors
+        block_bytes = min(BLOCK_BYTES, max(0, rest) // 4)
+        rest -= block_bytes
+        least, shared = min(n_columns, KEPT_COLUMNS), 2 * K * n
+        width = min(n_columns, rest // (2 * n)) if self.keep else 0
+        keep, share = width >= least, self.all_rows is not None
+        if not keep:
+            width, share = n_columns, share or shared <= rest
+        else:
+            beside = min(n_columns, (rest - shared) // (2 * n))
+            share = share or (width < n_columns and beside >= max(least, width // 2))
+            width = max(1, beside) if share else width
+        per_row = self.backend.bytes_per_row(width, keep) + (0 if share else 2 * K)
         if block_bytes < per_row:
             raise too_little()
         block_rows = min(block_bytes // per_row, n)
-        if block_rows > 128:
-            block_rows -= block_rows % 128
-        width = min(n_columns, (self.budget - fixed - block_bytes) // (2 * n))
-        if width < min(n_columns, KEPT_COLUMNS):
-            return n_columns, int(block_rows), False
+        if block_rows > ROW_MULTIPLE:
+            block_rows -= block_rows % ROW_MULTIPLE
         n_tiles = -(-n_columns // width)
-        return -(-n_columns // n_tiles), int(block_rows), True
+        return -(-n_columns // n_tiles), int(block_rows), keep, share
 
 
 def _split(values: Any, out: Any) -> Any:
@@ -573,6 +608,16 @@ class Plain:
     def release(self) -> None:
         """Give that memory back."""
         self.L = self.E = None
+
+    def bytes_per_row(self, width: int, kept: bool) -> int:
+        """Scratch memory that each row of a block takes."""
+        return width * (4 if kept else 6)
+
+    def write(self, X: Any, scale: Any | None, factor: float, out: Any) -> None:
+        """Rows in float16, each multiplied by its scale and by a factor of all."""
+        import torch
+
+        torch.mul(X, factor if scale is None else scale[:, None] * factor, out=out)
 
     def _evaluate(self, A: Any, tile: _Tile, E: Any | None) -> Any:
         import torch

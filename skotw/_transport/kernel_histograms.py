@@ -1,13 +1,13 @@
 """How near rows come to trusted samples, as histograms of a kernel.
 
 A kernel k = exp(-d / (s h)) says which rows a trusted query meets. Two rows with kernel values S and O are compared by
-the share S / (S + O), which lies in [0, 1] whatever their scale. Its expectation over independent draws of both is
-closed form,
+the share S / (S + O), which lies in [0, 1] whatever their scale. Over independent draws of both its expectation is
+bilinear in the histograms s and o of their kernel values,
 
-    E[S / (S + O)] = int_0^inf E[S exp(-t S)] E[exp(-t O)] dt,                                             (5)
+    E[S / (S + O)] = sum_bc s_b o_c k_b / (k_b + k_c),                                                     (5)
 
-whose factors are Laplace transforms of kernel values, which histograms of them yield. Histograms add up over blocks,
-streams and clusters. What the shares say about labels is in :mod:`skotw._weighter.label_reliability`.
+with k_b the kernel value of bin b. Histograms add up over blocks, streams and clusters. What the shares say about
+labels is in :mod:`skotw._weighter.label_reliability`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ BANDWIDTH = 0.1  # h, in units of the mean feature cost
 BINS_PER_OCTAVE = 3
 OCTAVES = 128  # kernels below 2^-128, at nine times the mean cost, are all equally far
 N_BINS = BINS_PER_OCTAVE * OCTAVES
-FIRST_NODE, LAST_NODE = 24, 8  # octaves of t before 1 / the largest kernel and after 1 / the smallest: S exp(-tS) is 0
 
 
 def kernel_histograms(
@@ -93,12 +92,10 @@ def _histograms(position: NDArray[Any], weight: NDArray[Any], work: dict[str, An
     lower += offset
     moves = np.subtract(position, whole, out=position)  # the part that goes to the next bin
     first = np.arange(0, lower.size + 1, n_queries, dtype=np.int32)
-    total, moved = (
-        np.asarray(
-            sparse.csc_array((share.reshape(-1), lower.reshape(-1), first), shape=(n_queries * N_BINS, n_rows)) @ weight
-        ).astype(np.float64)
-        for share in (ones, moves)
-    )
+    into_bins = sparse.csc_array((ones.reshape(-1), lower.reshape(-1), first), shape=(n_queries * N_BINS, n_rows))
+    total = np.asarray(into_bins @ weight, dtype=np.float64)
+    into_bins.data = moves.reshape(-1)
+    moved = np.asarray(into_bins @ weight, dtype=np.float64)
     total -= moved
     total[1:] += moved[:-1]
     return total.reshape(n_queries, N_BINS)
@@ -123,29 +120,20 @@ def bin_positions(costs: NDArray[Any], scale: float) -> NDArray[np.float64]:
     return np.clip(position, 0.0, N_BINS - 1 - 1e-3)
 
 
-def laplace_tables(n_bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both factors of (5) for the kernel k of each bin, at as many nodes t as ``n_bins`` bins need.
-
-    With these tables ``slope`` and ``decay``, E[S / (S + O)] is ``(s @ slope) @ (o @ decay)`` for histograms s and o of
-    sum 1.
+def share_table(n_bins: int) -> NDArray[np.float64]:
+    """k_b / (k_b + k_c) of (5), for a row in each of ``n_bins`` bins beside one in each.
 
     Returns
     -------
-    slope : ndarray of shape (n_bins, T)
-        t k exp(-t k) dlog t
-    decay : ndarray of shape (n_bins, T)
-        exp(-t k)
+    ndarray of shape (n_bins, n_bins)
+        Read only.
     """
-    n_nodes = 2 * (FIRST_NODE + n_bins // BINS_PER_OCTAVE + LAST_NODE)
-    slope, decay = _all_laplace_tables()
-    return slope[:n_bins, :n_nodes], decay[:n_bins, :n_nodes]
+    return _whole_share_table()[:n_bins, :n_bins]
 
 
 @lru_cache(maxsize=1)
-def _all_laplace_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    k = np.exp2(-np.arange(N_BINS) / BINS_PER_OCTAVE)
-    # S exp(-tS) in log t is a bump some nats wide: half octaves integrate it to 1e-7
-    t = np.exp2(np.arange(-FIRST_NODE, OCTAVES + LAST_NODE, 0.5))
-    tk = np.outer(k, t)
-    decay = np.exp(-tk)
-    return tk * decay * (0.5 * np.log(2.0)), decay
+def _whole_share_table() -> NDArray[np.float64]:
+    octaves = np.arange(N_BINS) / BINS_PER_OCTAVE
+    table: NDArray[np.float64] = 1.0 / (1.0 + np.exp2(np.subtract.outer(octaves, octaves)))
+    table.flags.writeable = False
+    return table

@@ -77,13 +77,13 @@ def own_class_votes(
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         sums = total(sum_blocks(block_sums, partition, compute, xp, np.zeros((n_groups, n_eps, n_columns))))
         # log E_r is 2^r log E_0, its constant as well
-        constants = kernel.constant / LOG2E * np.exp2(np.arange(n_eps))
-        scale = np.empty_like(sums)  # T_iq = a_i E_iq scale_gq
-        for r, problem in enumerate(problems):
-            potentials = problem.free_potentials(np.log(sums[:, r]) - constants[r])
-            log_scale = problem.log_mass + (potentials - problem.label_costs()) / problem.eps
-            log_scale += problem.log_ratio[:, None] - constants[r]
-            scale[:, r] = np.exp(np.where(sums[:, r] > 0, log_scale, -np.inf))
+        constants = kernel.constant / LOG2E * np.exp2(np.arange(n_eps))[:, None]
+        eps = np.array([[problem.eps] for problem in problems])
+        # log of a group's part of the sum over all rows of p_i exp(-C_iq / eps), but for the sum that stands in sums
+        log_part = problems[0].log_ratio[:, None, None] - constants - problems[0].label_costs()[:, None, :] / eps
+        log_normaliser = np.logaddexp.reduce(log_part + np.log(sums), axis=0)
+        log_scale = problems[0].log_mass + log_part - log_normaliser  # T_iq = a_i E_iq scale_gq
+        scale = np.exp(np.where(sums > 0, log_scale, -np.inf))
         scales = like(scale, cost.reference)
 
         def block_votes(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from skotw._transport.blocks import Partition
 from skotw._transport.group_tables import OwnAndOther
@@ -104,7 +103,7 @@ class Problem:
             A_gj = log sum over the rows i of group g of a_i exp(-rate d_ij).
         """
         terms = self.log_ratio[:, None] + log_normalisers - self.label_costs() / self.eps
-        return -self.eps * np.asarray(logsumexp(terms, axis=0), dtype=np.float64)
+        return -self.eps * np.asarray(np.logaddexp.reduce(terms, axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import exact
-from skotw._transport.arrays import dtype_of, empty, like, namespace, scratch, to_numpy
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.device_memory import with_less_memory
@@ -25,6 +25,7 @@ from skotw._transport.problem import Problem, TransportResult
 
 MAX_ITER = 10_000
 NOTICEABLE = 1e-5  # error of a base-2 logarithm
+MOST_BITS = 100.0  # between the factors of columns, of the 126 that float32 has below one
 
 
 class _Rows:
@@ -51,6 +52,23 @@ class _Rows:
         # what the dtype of the rows drops matters once costs are many times eps, of which most cancels
         rest = bias - to_numpy(self.bias)
         self.rest = like(rest, self.reference) if np.abs(rest).max() > NOTICEABLE else None
+        self.top = float(bias.max())
+        self.factors = like(np.exp2(bias - self.top), self.reference) if bias.min() > self.top - MOST_BITS else None
+
+    def log2_sums(self, block: Block, work: dict[str, Any]) -> Any:
+        """The rows' base-2 logsumexp alone: the kernel times a vector, where that loses nothing that counts."""
+        if self.factors is not None:
+            xp, f, columns = namespace(self.reference), functions(self.reference), self.problem.columns(block.group)
+            with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone
+                E = self.kernel.block(block, columns, work)
+                E = f.exp2(E, out=E)
+                sums = scratch(work, "sums", (block.n_rows, 1), self.reference)[:, 0]
+                for run in self.layout.runs(block, columns):
+                    sums[run.rows] = f.matmul(E[run.rows], run.of(self.factors[:, columns]))
+            info = np.finfo(dtype_of(self.reference))
+            if float(xp.min(sums)) > float(info.tiny) * 1e13 and float(xp.max(sums)) < float(info.max) * 1e-8:
+                return xp.log2(sums) + self.top
+        return self.logsumexp(block, work)[2]
 
     def logsumexp(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any, Any]:
         """E = 2^(L + bias - m) on the columns in reach, its row maxima m and the rows' base-2 logsumexp."""
@@ -96,7 +114,7 @@ def log_density(
     out = np.empty(cost.shape[0])
 
     def block_density(block: Block, work: dict[str, Any]) -> None:
-        out[block.rows] = to_numpy(rows.logsumexp(block, work)[2])
+        out[block.rows] = to_numpy(rows.log2_sums(block, work))
 
     with np.errstate(divide="ignore"):
         for_blocks(block_density, rows.blocks, compute, namespace(cost.reference))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
+from skotw._transport.rows import LazyRows
 
 
 def is_constant(variance: NDArray[np.float64], mean: NDArray[np.float64], n_rows: float) -> NDArray[np.bool_]:
@@ -67,6 +68,10 @@ class Standardise:
             mean = mean_of_rows()
             variance = mean_of_rows(mean)
             return cls(mean, np.where(is_constant(variance, mean, n_rows), 1.0, np.sqrt(variance)))
+
+    def lazily(self, X: NDArray[Any]) -> LazyRows:
+        """The rows of :meth:`transform`, made where they are needed."""
+        return LazyRows(X, mean=like(self.mean, X), scale=like(self.scale, X))
 
     def transform(self, X: Any, compute: Compute) -> Any:
         """Standardised rows, in the dtype of X."""

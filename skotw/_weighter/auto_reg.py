@@ -35,8 +35,9 @@ def choose_reg(votes, codes, information):
     usable = np.isfinite(votes[:, asked]).all(axis=1)
     if not asked.any() or not usable.any():
         return UNKNOWN_REG
-    classes, index, counts = np.unique(codes[asked], return_inverse=True, return_counts=True)
-    mean = votes[np.ix_(usable, asked)] @ (1.0 / (len(classes) * counts[index]))
-    share = np.exp(asked.sum() * (mean - mean.max()))
-    best = np.average(np.log(CANDIDATES[usable]), weights=share)
+    group = codes[asked]
+    counts = np.bincount(group)
+    mean = votes[usable][:, asked] @ (1.0 / (np.count_nonzero(counts) * counts[group]))
+    share = np.exp(len(group) * (mean - mean.max()))
+    best = share @ np.log(CANDIDATES[usable]) / share.sum()
     return float(np.exp((1.0 - information) * best + information * np.log(CANDIDATES[0])))

@@ -1,8 +1,10 @@
 r"""``prior="confidence"``: each row weighs beforehand by how much its label is believed.
 
-The belief in the label y of a row x is :math:`q_y(x) \, c_y(x)`, with q the class probabilities by models of the
-trusted rows alone, few but right, and c those by models of all rows, many and wrong in part, that have not seen x. The
-prior is the balanced one times the belief: rows of a class share its mass by it.
+The belief in the label y of a row x is :math:`c_y(x) \, q_y(x)^\alpha`, with c the class probabilities by models of all
+rows, many and wrong in part, that have not seen x, and q those by models of the trusted rows alone, few but right. The
+exponent is the share that the trusted labels hold of what all labels are worth, :math:`M / (M + v N)`: where rows are
+many, what a few of them say tells little, and gathers the weight where those lie. The prior is the balanced one times
+the belief: rows of a class share its mass by it.
 """
 
 from dataclasses import dataclass
@@ -44,6 +46,6 @@ class Confidence:
         return cls(trusting, out_of_fold)
 
     def of_labels(self, rows, probabilities):
-        """Belief in each label of rows, (n, n_classes), beside what the models of both sets say of them."""
+        """What models of both sets say of each label of rows, and models of the trusted ones, (2, n, n_classes)."""
         trusted = np.mean([predict_classes(model, rows, probabilities.shape[1]) for model in self.trusting], axis=0)
-        return np.maximum(trusted, _LEAST) * np.maximum(probabilities, _LEAST)
+        return np.maximum(np.stack([probabilities, trusted]), _LEAST)

@@ -12,10 +12,11 @@ from skotw._compat import get_namespace
 from skotw._transport.arrays import to_numpy
 from skotw._transport.blocks import one_blas_thread
 from skotw._transport.standardise import Standardise
+from skotw._validation import is_plain
 
 from .compute import compute_of
 from .containers import is_records
-from .frames import category_column, column_kinds, is_frame, number_column
+from .frames import category_column, column_kinds, is_frame, number_columns
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
@@ -68,12 +69,13 @@ class ScaleEmbedding(BaseEstimator):
             self.encoder_ = encoder.fit(self._categories(X))
 
     def _numbers(self, X):
-        columns = [number_column(X, name) for name in self.numeric_]
-        for name, column in zip(self.numeric_, columns, strict=True):
-            if np.isinf(column).any():
-                row = np.flatnonzero(np.isinf(column))[0]
-                raise ValueError(f"Column {name!r} contains infinity, first in row {row}. {_AGAINST_INFINITY}")
-        return np.column_stack(columns)
+        values = number_columns(X, self.numeric_)
+        infinite = np.isinf(values)
+        if infinite.any():
+            column, row = np.argwhere(infinite.T)[0]
+            name = self.numeric_[column]
+            raise ValueError(f"Column {name!r} contains infinity, first in row {row}. {_AGAINST_INFINITY}")
+        return values
 
     def _categories(self, X):
         return np.column_stack([category_column(X, name) for name in self.categorical_])
@@ -82,8 +84,8 @@ class ScaleEmbedding(BaseEstimator):
         if not self.is_frame_:
             if sparse.issparse(X):
                 return X
-            # by itself it meets lists and whole numbers, too
-            X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
+            if not is_plain(X, 2):  # by itself it meets lists and whole numbers, too
+                X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
             return self.scaler_.transform(X, compute_of(self.n_jobs))
         if not is_frame(X):
             raise ValueError(
@@ -147,14 +149,18 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
         If the rows are not two-dimensional, or hold NaN or infinity.
     """
     Z = X if transformer is None else transformer.transform(X)
-    Z = check_array(
-        Z,
-        accept_sparse="csr",
-        dtype=float_dtypes(Z),
-        ensure_all_finite=False,
-        ensure_min_features=0 if transformer is not None else 1,
-        input_name=name,
-    )
+    if not is_plain(Z, 2):
+        Z = check_array(
+            Z,
+            accept_sparse="csr",
+            dtype=float_dtypes(Z),
+            ensure_all_finite=False,
+            ensure_min_features=0 if transformer is not None else 1,
+            input_name=name,
+        )
+    with np.errstate(over="ignore"):
+        if is_plain(Z, 2) and np.isfinite(Z.sum()):  # the quick half of the check below
+            return Z
     try:
         assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
     except ValueError as error:
@@ -162,6 +168,19 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
         rows = X if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not np.isfinite(X).all() else Z
         raise ValueError(_not_finite(rows, name, kept, allow_nan, came_so=rows is X)) from error
     return Z
+
+
+def embed_lazily(transformer, X):
+    """The rows of :func:`embed` without a copy of X, if they are no more than X standardised; else None.
+
+    Rows that are not finite are left to :func:`embed`, which says so.
+    """
+    if not isinstance(transformer, ScaleEmbedding) or transformer.is_frame_ or not isinstance(X, np.ndarray):
+        return None
+    scaler = transformer.scaler_
+    # one value that is not finite makes its column's mean the same
+    sound = X.dtype in (np.float32, np.float64) and np.isfinite(scaler.mean).all() and np.isfinite(scaler.scale).all()
+    return scaler.lazily(X) if sound else None
 
 
 def float_dtypes(X):

@@ -1,6 +1,7 @@
 """OTSampleWeighter: check, embed, hand over to the transport, publish the result."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -10,12 +11,21 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from skotw._compat import HasMethods, Interval, StrOptions, available_if, fit_context, num_samples
+from skotw._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    available_if,
+    fit_context,
+    num_samples,
+    validate_parameter_constraints,
+)
 from skotw._transport.arrays import like
 from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
+from .compute import one_blas_thread_of
 from .drift import Drift, settled_by_rows
 from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
@@ -31,6 +41,9 @@ __all__ = ["OTSampleWeighter", "ot_sample_weight"]
 
 # Below this share of the effective size of the prior weights, a few rows are all that counts.
 _COLLAPSE = 0.1
+
+# Types of parameters whose values say it all.
+_PLAIN = (str, float, int, bool, type(None))
 
 # What fit may set and partial_fit may not, or the reverse, or one fit and not the next.
 _FITTED = (
@@ -138,8 +151,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Weights before any transport, times ``sample_weight``. "balanced": each class holds the mass it has among
         the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform. "confidence":
         "balanced", with the rows of a class sharing its mass by how much their labels are believed: by the probability
-        of the label under models of the trusted rows alone, times that under models of all rows that have not seen the
-        row. It needs classes and trusted rows; models and cost are those of ``embedding="supervised"``.
+        of the label under models of all rows that have not seen this one, times that under models of the trusted rows
+        alone, the latter to the power of the share that trusted labels hold of what all are worth. It needs classes and
+        trusted rows; models and cost are those of ``embedding="supervised"``.
     class_mass : {"balanced", "meta"} or dict, default="balanced"
         Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or
         {class: mass}, which is normalised.
@@ -244,7 +258,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
 
     where :math:`\lambda` is ``label_weight``, :math:`\varepsilon` is ``reg`` and :math:`\rho` is ``reg_prior``. For
     :math:`\rho = 0` and a uniform prior this is the objective of [1]_, whose exact minimiser is closed form. Memory
-    stays within scikit-learn's ``working_memory`` plus a copy of the embedded rows.
+    stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes of the
+    rows: arrays are not copied by the default one, and sparse matrices and tensors are copied once, to sort them.
 
     References
     ----------
@@ -393,8 +408,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             If the iterations of ``reg_prior > 0`` or ``solver="gradient"`` end before they converge.
         """
         given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, y_verified)
-        with unchanged_on_error(self):
-            settings = Settings.of(self)
+        settings = Settings.of(self)
+        with unchanged_on_error(self), one_blas_thread_of(settings, X):
             checked = _checked(given, settings)
             start = settle(checked)
             fitted, weights = solve(start)
@@ -402,7 +417,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             chunk = checked.chunk
             rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
-            groups = RowGroups.of(chunk, fitted.target.n_groups)
+            groups = RowGroups.of(start.ordered, chunk)
             self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows, groups=groups)
         return self
 
@@ -786,6 +801,13 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             self.label_confidence_  # noqa: B018 (it takes the place of the rows, which may be large)
         return super().__getstate__()
 
+    def _validate_params(self):
+        values = [getattr(self, name) for name in self._parameter_constraints]
+        if all(type(value) in _PLAIN for value in values):
+            _validate_once(type(self), *values)
+        else:
+            super()._validate_params()
+
     def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None, rows=None, groups=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
@@ -815,6 +837,14 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
+
+
+@lru_cache(maxsize=256, typed=True)
+def _validate_once(weighter, *values):
+    """Refuse parameters out of their constraints; a search checks the same ones in every fold."""
+    constraints = weighter._parameter_constraints
+    params = dict(zip(constraints, values, strict=True))
+    validate_parameter_constraints(constraints, params, caller_name=weighter.__name__)
 
 
 def _checked(given, settings, *, stream=False):

@@ -20,6 +20,7 @@ from skotw._transport.cost import (
     squared_rows,
     unit_rows,
 )
+from skotw._transport.rows import SquaredRows, reference_of
 from skotw._transport.standardise import is_constant
 from skotw._validation import check_costs
 
@@ -75,11 +76,14 @@ class FeatureMetric:
         return cls(metric)
 
     def rows(self, Z, compute, index=None):
-        """Training rows as :meth:`cost` takes them; ``index`` has their numbers in X, if those are others."""
+        """Training rows as :meth:`cost` takes them; ``index`` has their numbers in X, if those are others.
+
+        Dense NumPy rows are not copied.
+        """
         if self.metric == "cosine":
             return unit_rows(Z, compute)
         if self.metric in _EUCLIDEAN:
-            rows = squared_rows(Z, compute, self._origin(Z))
+            rows = squared_rows(Z, compute, self._origin(reference_of(Z)))
             self._check_squares(_column(rows, -2), lambda i: f"row {_number(i, index)} of X")
             return rows
         return Z
@@ -104,14 +108,14 @@ class FeatureMetric:
         """
         if self.metric == "precomputed":
             shape = (rows.shape[0], len(Z_meta))
-            return FunctionCost(shape, lambda i, j: rows[i:j][:, Z_meta], rows[:0, 0])
+            return FunctionCost(shape, lambda i, j: rows[i:j][:, Z_meta], reference_of(rows)[:0, 0])
         if self.metric == "cosine":
             return cosine_cost(rows, Z_meta)
         if self.metric in _EUCLIDEAN:
             squared = squared_euclidean_cost(rows, Z_meta, self._origin(Z_meta))
             self._check_meta_squares(rows, squared.columns)
             return squared if self.metric == "sqeuclidean" else EuclideanCost(squared)
-        reference = empty((0,), rows)
+        reference = empty((0,), reference_of(rows))
         if not isinstance(reference, np.ndarray):
             raise ValueError(
                 f"metric={self.metric!r} takes NumPy arrays; for tensors use one of {GEMM_METRICS}, or pass arrays."
@@ -154,8 +158,9 @@ class FeatureMetric:
         least = float(info.tiny) / float(info.eps)
         if squares.max() > least or _column(rows, -2).max() > least:
             return
-        for Z, n_features in ((rows, rows.shape[1] - 2), (columns, columns.shape[1] - 2)):
-            if (Z[:, :n_features] != 0).sum() > 0:
+        features = rows.differences() if isinstance(rows, SquaredRows) else rows[:, : rows.shape[1] - 2]
+        for Z in (features, columns[:, : columns.shape[1] - 2]):
+            if (Z != 0).sum() > 0:
                 raise ValueError(
                     f"metric={self.metric!r} squares distances, and all of them are below what {info.dtype} holds. "
                     "Multiply all rows by a large constant first."
@@ -179,6 +184,8 @@ def _number(i, index):
 
 def _column(Z, k):
     """One column, as an ndarray."""
+    if isinstance(Z, SquaredRows):
+        return Z.squares  # the column before the last
     column = Z[:, [Z.shape[1] + k]].toarray() if sparse.issparse(Z) else to_numpy(Z[:, k])
     return column.ravel()
 

@@ -13,12 +13,14 @@ from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
-from skotw._validation import check_index, check_weights, named, to_numpy
+from skotw._transport.rows import reference_of
+from skotw._validation import check_index, check_weights, is_plain, named, to_numpy
 
 from .compute import compute_of
 from .confidence import Confidence
 from .containers import Container, has_one_dimension, host_rows, is_pair, is_text, number_rows
-from .embedding import embed, fit_embedding, float_dtypes
+from .embedding import embed, embed_lazily, fit_embedding, float_dtypes
+from .feature_cost import GEMM_METRICS
 from .frames import column_names, frame_values, is_frame
 from .labels import Target, target_kind
 from .sets import Meta, Rows
@@ -90,11 +92,15 @@ class Intake:
         """Rows as the embedding takes them; arrays are checked here for the embeddings that are ours."""
         return self._check(X, name, least)[0]
 
-    def fit(self, X, y, sample_weight, kept=None):
-        """The intake with its embedding fitted to training rows, and those rows embedded."""
+    def fit(self, X, y, sample_weight, kept=None, *, lazily=False):
+        """The intake with its embedding fitted to training rows, and those rows embedded, ``lazily`` where they can."""
         fitted = self
         if self.settings.metric != "precomputed":
             fitted = replace(self, embedding=self._fit_embedding(X, y, sample_weight))
+        if lazily and self.settings.metric in GEMM_METRICS:
+            Z = embed_lazily(fitted.embedding, X)
+            if Z is not None:
+                return fitted, Z
         Z = fitted.embed(X, "X", kept)
         if self.settings.asks_models:
             return fitted, Z
@@ -150,6 +156,8 @@ class Intake:
         return like(roots, Z.data if issparse(Z) else Z)
 
     def _check(self, X, name, least):
+        if self._takes_as_it_is(X, least):
+            return X, self.features or {"n_features_in_": X.shape[1]}
         keeper, reset = _Keeper(), self.features is None
         vars(keeper).update(self.features or {})
         ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
@@ -175,6 +183,13 @@ class Intake:
         validate_data(keeper, X, reset=reset, skip_check_array=True)
         return check_array(rows, **checks, input_name=name), vars(keeper)
 
+    def _takes_as_it_is(self, X, least):
+        """Whether the checks below would find nothing to change or to refuse."""
+        if not (is_plain(X, 2) and len(X) >= least and self.settings.embeds_by_itself):
+            return False
+        of_array = self.container is None or self.container.kind == "array"
+        return of_array and (self.features is None or self.features == {"n_features_in_": X.shape[1]})
+
     def _fit_embedding(self, X, y, sample_weight):
         settings = self.settings
         if settings.learner is not None:
@@ -193,7 +208,7 @@ class Chunk:
     @property
     def reference(self):
         """An array of the rows' library, dtype and device."""
-        return self.rows.Z.data if issparse(self.rows.Z) else self.rows.Z
+        return reference_of(self.rows.Z)
 
     def scatter(self, values):
         """Values of all rows given, in the library and dtype of the rows, zero for those without weight."""
@@ -279,7 +294,9 @@ def check_sets(given, intake, *, stream=False):
     name = "y" if alone else "y_meta" if verified is None else "y_verified"
     kind = None if y_reference is None else target_kind(y_reference, settings.target_type, name)
     _check_kind(kind, settings, alone)
-    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept)
+    # prototypes, streams and models look at all rows
+    lazily = not (alone or stream or settings.asks_models)
+    intake, Z = intake.fit(X, y, None if np.all(weight == weight[0]) else weight, kept, lazily=lazily)
     by_cell = settings.prior != "uniform" or settings.n_prototypes is not None
     if alone:
         target = Target.of(y, len(weight), settings.target_type, by_cell, name)
@@ -429,7 +446,7 @@ def _meta_rows(given, intake, Z):
         return Z_meta, y_meta, weight
     if Z_meta.shape[1] != Z.shape[1]:
         raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
-    return like_rows(Z_meta, Z), y_meta, weight
+    return like_rows(Z_meta, Z if issparse(Z) else reference_of(Z)), y_meta, weight
 
 
 def _reviewed_rows(verified, X, weight, intake, Z):
@@ -437,7 +454,7 @@ def _reviewed_rows(verified, X, weight, intake, Z):
     trusted = np.flatnonzero(weight > 0)
     rows = verified.rows[trusted]
     Z_meta = intake.embed(safe_indexing(X, rows), "X", rows)
-    Z_meta = Z_meta if intake.settings.learner is not None else like_rows(Z_meta, Z)
+    Z_meta = Z_meta if intake.settings.learner is not None else like_rows(Z_meta, Z if issparse(Z) else reference_of(Z))
     return Z_meta, verified.labels[trusted], weight[trusted]
 
 

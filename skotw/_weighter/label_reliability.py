@@ -29,13 +29,14 @@ and as one of those that queries meet, to first order.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.integrate import cumulative_trapezoid, trapezoid
 
 from skotw._transport.arrays import take, to_numpy
 from skotw._transport.blocks import Partition, rows_per_block
-from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, laplace_tables
+from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, share_table
 from skotw._validation import warn
 from skotw.meta._sampling import choose_evenly
 
@@ -309,14 +310,17 @@ class ReliabilityMeter:
 
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
-        present = np.flatnonzero(self.mass)
-        asked = np.flatnonzero(np.isin(self.codes[self.queries], present))
+        has_rows = self.mass > 0
+        present, known = np.flatnonzero(has_rows), has_rows[self.codes]
+        asked = np.flatnonzero(known[self.queries])
         if len(present) < 2 or not len(asked):
             return LabelReliability.unknown(len(present))
-        met = np.flatnonzero(np.isin(self.codes, present))
+        met = np.flatnonzero(known)
         codes, row = np.searchsorted(present, self.codes[met]), np.searchsorted(met, self.queries[asked])
-        trusted = _Trusted(codes, self.weight[met], self.positions[np.ix_(asked, met)], row)
         histograms = self.histograms if len(present) == len(self.mass) else self.histograms[present]
+        positions = self.positions[np.ix_(asked, met)]
+        last_bin = max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(positions.max()) + 1)
+        trusted = _Trusted(codes, self.weight[met], positions, row, last_bin + 1)
         return _estimate(histograms, self.mass[present], asked, trusted)
 
 
@@ -331,59 +335,82 @@ class _Trusted:
     Attributes
     ----------
     codes : ndarray of shape (M,)
-    lower, upper_share : ndarray of shape (Q, M)
-        Bin of each row for each query, and the share of its mass that goes to the next bin.
+    query_row, query_class : ndarray of shape (Q,)
+    n_bins : int
+    bins, upper_share : ndarray of shape (Q, M)
+        Place of each row's bin in a table (Q, bins), and the share of its mass that goes to the next bin.
     share : ndarray of shape (Q, M)
         Weight of each row within its class, 0 for the query itself.
     gap : ndarray of shape (Q, M)
         What the mean of a class loses without the row, as a multiple of the row's own distance from the mean.
     """
 
-    def __init__(self, codes, weight, positions, query_row):
-        self.codes, self.query_row, self.query_class = codes, query_row, codes[query_row]
-        self.lower = positions.astype(np.intp)
-        self.upper_share = positions - self.lower
+    def __init__(self, codes, weight, positions, query_row, n_bins):
+        self.codes, self.query_row, self.query_class, self.n_bins = codes, query_row, codes[query_row], n_bins
+        n_queries = np.arange(len(query_row))
+        lower = positions.astype(np.intp)
+        self.bins, self.upper_share = lower + n_bins * n_queries[:, None], positions - lower
+        self._n_rows = np.bincount(codes)
+        self._class_of = codes + len(self._n_rows) * n_queries[:, None]
         met = np.tile(weight, (len(query_row), 1))
-        met[np.arange(len(query_row)), query_row] = 0.0
+        met[n_queries, query_row] = 0.0
         total = self._of_class(met)
         self.share = met / np.where(total > 0, total, 1.0)
         alone = self.share > 1.0 - 1e-12  # without it there would be no mean
         self.gap = np.where(alone, 0.0, met / np.where(alone, 1.0, total - met))
 
+    @property
+    def n_classes(self):
+        return len(self._n_rows)
+
     def _of_class(self, values):
         """Sums over each query's rows of a class, at every row of the class."""
-        n_queries, n_classes = len(values), int(self.codes.max()) + 1
-        index = self.codes + n_classes * np.arange(n_queries)[:, None]
-        return np.bincount(index.ravel(), values.ravel(), n_queries * n_classes)[index]
+        return np.bincount(self._class_of.ravel(), values.ravel(), len(values) * self.n_classes)[self._class_of]
 
-    def histograms(self, values, n_bins):
+    def histograms(self, values):
         """Histograms (Q, bins) of the values (Q, M)."""
-        index = self.lower + n_bins * np.arange(len(values))[:, None]
-        upper = values * self.upper_share
-        out = np.bincount(index.ravel(), (values - upper).ravel(), len(values) * n_bins)
-        out += np.bincount(index.ravel() + 1, upper.ravel(), len(values) * n_bins)
-        return out.reshape(-1, n_bins)
+        upper, size = values * self.upper_share, len(values) * self.n_bins
+        out = np.bincount(self.bins.ravel(), (values - upper).ravel(), size)
+        out += np.bincount(self.bins.ravel() + 1, upper.ravel(), size)
+        return out.reshape(-1, self.n_bins)
+
+    @cached_property
+    def mean_histogram(self):
+        """Mean over the classes of their rows' normalised histograms, (Q, bins)."""
+        return self.histograms(self.share) / self.n_classes
 
     def without_row(self, table, factor):
         """What the class mean of a table (Q, bins), times a factor (Q, M), gains if a row is left out, (Q, M)."""
-        lower, upper = (np.take_along_axis(table, self.lower + step, axis=1) for step in (0, 1))
+        lower, upper = table.take(self.bins), table.take(self.bins + 1)
         value = factor * (lower + self.upper_share * (upper - lower))
         return self.gap * (self._of_class(self.share * value) - value)
 
-    def jackknife(self, query_part, query_group, row_part):
+    def jackknife(self, query_part, gains, row_part):
         """Standard errors of L estimates, to which queries contribute (L, Q) and rows are worth (L, M).
 
-        The mean of a group of queries is taken over ``query_group``.
+        ``gains`` are those of :meth:`gains_without`, for the groups over which the mean of the queries is taken.
         """
         loss = row_part.copy()
-        size = np.bincount(query_group)
-        sums = query_part @ (query_group[:, None] == np.arange(len(size)))
-        mean, size = (sums / np.maximum(size, 1))[:, query_group], size[query_group]
-        loss[:, self.query_row] += np.where(size > 1, (mean - query_part) * size / np.maximum(size - 1, 1), 0.0)
-        n_rows = np.bincount(self.codes)
-        order, first = np.argsort(self.codes, kind="stable"), np.cumsum(n_rows) - n_rows
-        loss -= (np.add.reduceat(loss[:, order], first, axis=1) / n_rows)[:, self.codes]
-        return np.sqrt(loss**2 @ (1.0 - 1.0 / n_rows)[self.codes])
+        loss[:, self.query_row] += query_part @ gains
+        order, first, kept = self._by_class
+        loss -= (np.add.reduceat(loss[:, order], first, axis=1) / self._n_rows)[:, self.codes]
+        return np.sqrt(loss**2 @ kept)
+
+    def gains_without(self, query_group):
+        """What a sum of the queries' parts gains, per part (Q) and query (Q), if that query is left out of its group.
+
+        The others of the group then count as much more.
+        """
+        same = query_group[:, None] == query_group
+        size = same.sum(axis=1)
+        left = np.where(size > 1, 1.0 / np.maximum(size - 1, 1), 0.0)
+        return same * left - np.diag(left * size)
+
+    @cached_property
+    def _by_class(self):
+        """Rows class by class, where each class starts, and the share of a row's class that is left without it."""
+        order, first = np.argsort(self.codes, kind="stable"), np.cumsum(self._n_rows) - self._n_rows
+        return order, first, (1.0 - 1.0 / self._n_rows)[self.codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -409,33 +436,30 @@ class _Shares:
     @classmethod
     def of(cls, labelled, mean_labelled, trusted, label):
         """Shares from the normalised histograms (Q, bins) of rows labelled so, and their mean over all labels."""
-        n_classes, n_bins = int(trusted.codes.max()) + 1, labelled.shape[1]
-        slope, decay = laplace_tables(n_bins)
+        n_classes, table = trusted.n_classes, share_table(trusted.n_bins)
 
         def of_rest(whole, own):
             return (n_classes * whole - own) / (n_classes - 1)
 
         mine = trusted.codes == label[:, None]
-        T = trusted.histograms(trusted.share * mine, n_bins)
-        T_rest = of_rest(trusted.histograms(trusted.share, n_bins) / n_classes, T) @ decay
-        S_slope, T_slope, T_decay = labelled @ slope, T @ slope, T @ decay
-        S_rest = of_rest(mean_labelled, labelled) @ decay
+        T = trusted.histograms(trusted.share * mine)
+        T_rest, S_rest = of_rest(trusted.mean_histogram, T), of_rest(mean_labelled, labelled)
+        # mean shares for a row in each bin: of S and of T beside it, and its own beside the rest
+        of_S, of_T, beside_rest = labelled @ table, T @ table, T_rest @ table.T
         equal = np.where(mine, 1.0, 1.0 / (n_classes - 1))
-        b_rows = trusted.without_row(T_rest @ slope.T, mine) + trusted.without_row(T_slope @ decay.T, equal * ~mine)
         return cls(
             label,
-            a=(S_slope * S_rest).sum(axis=1),
-            b=(T_slope * T_rest).sum(axis=1),
-            y=(S_slope * (T_decay + T_rest)).sum(axis=1),
-            b_rows=b_rows,
-            y_rows=trusted.without_row(S_slope @ decay.T, equal),
+            a=(of_S * S_rest).sum(axis=1),
+            b=(of_T * T_rest).sum(axis=1),
+            y=(of_S * (T + T_rest)).sum(axis=1),
+            b_rows=trusted.without_row(beside_rest, mine) + trusted.without_row(of_T, equal * ~mine),
+            y_rows=trusted.without_row(of_S, equal),
         )
 
 
 def _estimate(histograms, mass, asked, trusted):
     """:class:`LabelReliability` from histograms (K, Q, bins) of the K groups of that mass, by the queries asked."""
-    n_classes, own = len(mass), trusted.query_class
-    n_bins = 1 + max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(trusted.lower.max()) + 1)
+    n_classes, own, n_bins = len(mass), trusted.query_class, trusted.n_bins
     mean_labelled = sum(of[asked, :n_bins] / total for of, total in zip(histograms, mass, strict=True)) / n_classes
 
     def shares(label):
@@ -456,7 +480,7 @@ def _estimate(histograms, mass, asked, trusted):
         part = asked_of / separation
         among = np.where(n_queries[own] > 1, own, n_classes)
         of_queries, of_rows = part * (a - unclipped * b), -unclipped * (part @ seen[0].b_rows)
-        overall_se = trusted.jackknife(of_queries[None], among, of_rows[None])[0]
+        overall_se = trusted.jackknife(of_queries[None], trusted.gains_without(among), of_rows[None])[0]
         overall = np.clip(unclipped, 0.0, 1.0)
 
     # (7): p = sum of g u over 2 g^2, where g = b - 1/2 and u = y + b - 3/2, over one kind of queries or both
@@ -471,22 +495,23 @@ def _estimate(histograms, mass, asked, trusted):
     signs = (1.0, -1.0)  # the other class's queries have b below 1/2
     separation = sum(sign * g_k for sign, g_k in zip(signs, g, strict=False)) / len(seen)
     of_b = [sign * of / len(seen) for sign, of in zip(signs, kinds, strict=False)]
-    told = separation > np.maximum(
-        _LEAST_SEPARATION, 2.0 * _standard_error(trusted, seen, [0.0 * of for of in kinds], of_b)
-    )
+    gains = trusted.gains_without(own)
+    se_b = _standard_error(trusted, gains, [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)])
+    told = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
     norm = np.where(told, 2.0 * (g**2).sum(axis=0), 1.0)
     p = (g * u).sum(axis=0) / norm
     of_y = [of * (g_k / norm)[:, None] for of, g_k in zip(kinds, g, strict=True)]
     of_b = [of * ((g_k + u_k - 4.0 * p * g_k) / norm)[:, None] for of, g_k, u_k in zip(kinds, g, u, strict=True)]
-    se = _standard_error(trusted, seen, of_y, of_b)
+    terms = [(of, s.y, s.y_rows) for of, s in zip(of_y, seen, strict=True)]
+    terms += [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)]
+    se = _standard_error(trusted, gains, terms)
     precision, precision_se = np.full((2, n_classes), np.nan)
     precision[labels[told]], precision_se[labels[told]] = np.clip(p[told], 0.0, 1.0), se[told]
     return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
 
 
-def _standard_error(trusted, seen, of_y, of_b):
-    """Standard errors of sums of the shares y and b, each kind of query with its factors (L, Q)."""
-    parts = list(zip(seen, of_y, of_b, strict=True))
-    of_queries = sum(y * s.y + b * s.b for s, y, b in parts)
-    of_rows = sum(y @ s.y_rows + b @ s.b_rows for s, y, b in parts)
-    return trusted.jackknife(of_queries, trusted.query_class, of_rows)
+def _standard_error(trusted, gains, terms):
+    """Standard errors of sums over queries of factors (L, Q) times shares (Q,), which rows are worth (Q, M)."""
+    of_queries = sum(factor * share for factor, share, _ in terms)
+    of_rows = sum(factor @ of_rows for factor, _, of_rows in terms)
+    return trusted.jackknife(of_queries, gains, of_rows)

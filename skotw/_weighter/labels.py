@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.multiclass import type_of_target
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
@@ -141,9 +140,7 @@ def target_kind(y, target_type, name="y"):
     y = clean_labels(y, name)
     if y.ndim == 2 and y.shape[1] > 1:
         return "columns"
-    if label_family(y) not in {"number", "text"}:  # of which scikit-learn knows nothing
-        return "classes"
-    return "continuous" if type_of_target(y, input_name=name) == "continuous" else "classes"
+    return "continuous" if y.dtype.kind == "f" and (y != np.round(y)).any() else "classes"
 
 
 def check_labels(y, kind, name):

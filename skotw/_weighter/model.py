@@ -15,13 +15,14 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skotw._transport import exact, gradient, relaxed
-from skotw._transport.arrays import dtype_of, like, like_rows, namespace, take, to_numpy
+from skotw._transport.arrays import beside, dtype_of, like, like_rows, namespace, take, to_numpy
 from skotw._transport.blocks import Partition, one_blas_thread, rows_per_block
 from skotw._transport.cost import SumCost, constant_cost
 from skotw._transport.kernel_histograms import BANDWIDTH
 from skotw._transport.label_shares import own_label_shares
 from skotw._transport.leave_one_out import own_class_votes
 from skotw._transport.problem import Problem
+from skotw._transport.rows import LazyRows, reference_of
 from skotw._validation import check_weights, named, warn
 from skotw.meta._prototypes import group_prototypes
 from skotw.meta._sampling import choose_evenly
@@ -43,6 +44,8 @@ _MAX_ASKED = 64
 _ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
+# Rows of which what is but a number per row is held in double precision.
+_ROWS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ class Basis:
     cost_scale, label_scale : float
         Units of the feature cost and of a continuous label cost.
     reg : float
+    trust : float
+        Exponent of the trusted rows' belief in labels.
     """
 
     settings: Settings
@@ -97,6 +102,7 @@ class Basis:
     cost_scale: float = 1.0
     label_scale: float = 1.0
     reg: float = UNKNOWN_REG
+    trust: float = 0.0
 
     @property
     def compute(self):
@@ -104,18 +110,20 @@ class Basis:
         return compute_of(self.settings.n_jobs)
 
     def sort(self, rows):
-        """Rows group by group, as the metric takes them."""
+        """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
-        beliefs = rows.beliefs
+        beliefs = None if rows.beliefs is None else rows.beliefs[0] * rows.beliefs[1] ** self.trust
         if np.any(rows.codes[1:] < rows.codes[:-1]):
-            order = np.argsort(rows.codes, kind="stable")
+            # of few bits, which are sorted by counting
+            order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
             beliefs = None if beliefs is None else beliefs[order]
-            Z, weight = take(Z, order), weight[order]
+            Z = LazyRows(Z) if isinstance(Z, np.ndarray) else Z
+            Z = Z.in_order(order) if isinstance(Z, LazyRows) else take(Z, order)
+            weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-        reference = Z.data[:0] if sparse.issparse(Z) else Z[:0, :]
-        measured = self.metric.rows(Z, self.compute, index)
+        measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
         return SortedRows(measured, values, weight, counts, order, index, reference, beliefs)
 
     def marginals(self, group_prior, columns):
@@ -148,7 +156,10 @@ class Basis:
     def feature_cost(self, ordered, columns):
         """Cost of the features of pairs of rows and columns, where it counts."""
         if self.settings.label_weight < 1.0:
-            return self.metric.cost(ordered.rows, columns.Z, ordered.index)
+            # rows may come from elsewhere than those of the fit; precomputed costs have numbers of columns there
+            given = self.metric.metric == "precomputed"
+            Z = columns.Z if given else beside(columns.Z, ordered.reference)
+            return self.metric.cost(ordered.rows, Z, ordered.index)
         return constant_cost(len(ordered.weight), len(columns.weight), ordered.reference)
 
     def cost(self, ordered, columns):
@@ -170,11 +181,13 @@ class Basis:
         return lam * (target.labels[:, None] != target.meta_values[None]).mean(axis=2)
 
     def partition(self, counts, cost, *, tiled):
-        """Blocks as wide as the solver's tiles, or as all columns."""
+        """Blocks as wide as the solver's tiles, or as all columns, and as the rows that are gathered for them."""
         itemsize = dtype_of(cost.reference).itemsize
         width = cost.shape[1]
         if tiled:
             width = exact.tile_width(cost, width, self.compute) or width
+        if np.isfinite(cost.work) and isinstance(cost.reference, np.ndarray):
+            width = max(width, int(cost.work))
         return Partition.of(counts, rows_per_block(self.compute, width, itemsize, cost.reference))
 
 
@@ -281,12 +294,10 @@ def settle(checked, reduction=None, *, stream=False):
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
     ordered = basis.sort(rows)
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
-    group_weight = group_prior = reduction.sum(sums)
-    if rows.belief is not None:
-        group_prior = reduction.sum(np.bincount(rows.codes, rows.weight * rows.belief, target.n_groups))
+    group_weight = reduction.sum(sums)
     if not stream:
         _warn_absent(target, group_weight)
-    basis = _with_scales(basis, ordered, group_prior, reduction)
+    basis = _with_scales(basis, ordered, _group_prior(ordered, group_weight, reduction), reduction)
     meter = None
     if target.kind == "classes" and meta is not None and meta.Z is not None and reduction.reliability:
         with one_blas_thread():
@@ -307,17 +318,32 @@ def settle(checked, reduction=None, *, stream=False):
         reliability.warn_of_contradiction(group_weight[present] ** 2 / squares[present])
     if not stream:
         meter = None  # its histograms may be the largest of all
+    if rows.beliefs is not None:
+        # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
+        worth = reliability.label_information() * group_weight.sum()
+        basis = replace(basis, trust=len(meta.weight) / (len(meta.weight) + worth))
+        ordered = basis.sort(rows)
+    group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
     if isinstance(reg, str):
         reg = _choose_reg(basis, ordered, meta, group_prior, reliability, reduction)
     return Start(replace(basis, reg=float(reg)), ordered, group_weight, group_prior, meter, reliability)
 
 
+def _group_prior(ordered, group_weight, reduction):
+    """Sum of the prior weights of each group, before groups get their mass."""
+    if ordered.belief is None:
+        return group_weight
+    groups = np.repeat(np.arange(len(ordered.counts)), ordered.counts)
+    return reduction.sum(np.bincount(groups, ordered.prior, len(ordered.counts)))
+
+
 def _with_scales(basis, ordered, group_prior, reduction):
     """Units of the feature cost and of a continuous label cost: their means under p x b."""
     active, b, log_ratio = basis.marginals(group_prior, basis.columns)
     columns = basis.columns.take(active)
-    p = ordered.prior * np.repeat(np.exp(log_ratio), ordered.counts)
+    p = np.repeat(np.exp(log_ratio), ordered.counts)
+    p *= ordered.prior
     cost_scale, label_scale = basis.settings.cost_scale, 1.0
     if cost_scale is None:
         mean = reduction.mean(basis.metric.cost(ordered.rows, columns.Z, ordered.index), p, b, basis.compute)
@@ -563,10 +589,13 @@ def effective_sizes(start, weights):
     Kish's sizes, but for rows of weight k counting as k of them.
     """
     basis, ordered = start.basis, start.ordered
-    weights = to_numpy(weights).astype(np.float64)
-    weights = weights if ordered.order is None else weights[ordered.order]
-    # no dot product of rows, whose threads would go on spinning
-    size = weights.sum() ** 2 / np.sum(weights * (weights / ordered.weight))
+    weights, total, squares = to_numpy(weights), 0.0, 0.0
+    for first in range(0, len(weights), _ROWS_AT_A_TIME):
+        rows = slice(first, first + _ROWS_AT_A_TIME)
+        w = weights[rows if ordered.order is None else ordered.order[rows]].astype(np.float64)
+        # no dot product of rows, whose threads would go on spinning
+        total, squares = total + w.sum(), squares + np.sum(w * (w / ordered.weight[rows]))
+    size = total**2 / squares
     ratio = np.exp(basis.marginals(start.group_prior, basis.columns)[2])
     squares = start.group_weight
     if ordered.belief is not None:

@@ -44,16 +44,17 @@ class RowGroups:
     sample_weight: np.ndarray | None
 
     @classmethod
-    def of(cls, chunk, n_groups):
-        rows, kept = chunk.rows, slice(None) if chunk.kept is None else chunk.kept
+    def of(cls, ordered, chunk):
+        """Of training rows, :class:`SortedRows`, of the chunk in which they came."""
+        kept, n_groups = slice(None) if chunk.kept is None else chunk.kept, len(ordered.counts)
+        groups = np.repeat(np.arange(n_groups), ordered.counts)
         codes = np.full(chunk.n_given, -1, dtype=np.min_scalar_type(-n_groups))
-        codes[kept] = rows.codes
+        codes[kept] = ordered.back(groups)
         given = None
-        if np.ptp(rows.weight) > 0:
+        if np.ptp(ordered.weight) > 0:
             given = np.zeros(chunk.n_given)
-            given[kept] = rows.weight
-        prior = rows.weight if rows.belief is None else rows.weight * rows.belief
-        return cls(codes, np.bincount(rows.codes, np.square(prior, dtype=np.float64), n_groups), given)
+            given[kept] = ordered.back(ordered.weight)
+        return cls(codes, np.bincount(groups, np.square(ordered.prior, dtype=np.float64), n_groups), given)
 
 
 class WeighedRow(NamedTuple):

@@ -1,6 +1,7 @@
 """A number for every row, by which the same row is known again."""
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
@@ -41,6 +42,7 @@ def mixed(values):
     return bits ^ (bits >> np.uint64(32))
 
 
+@lru_cache(maxsize=8)
 def factors(n):
     """Odd factors, one per column."""
     return np.random.default_rng(0).integers(0, 2**63, n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)

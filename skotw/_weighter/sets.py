@@ -20,12 +20,7 @@ class Rows:
     values: np.ndarray | None
     weight: np.ndarray
     index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
-    beliefs: np.ndarray | None = None  # in each label, (n, n_groups); None: the same in all
-
-    @property
-    def belief(self):
-        """In the rows' own labels."""
-        return None if self.beliefs is None else self.beliefs[np.arange(len(self.codes)), self.codes]
+    beliefs: np.ndarray | None = None  # in each label, of all models and of those of the trusted rows, (2, n, n_groups)
 
 
 @dataclass(eq=False)

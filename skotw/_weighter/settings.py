@@ -36,9 +36,14 @@ class Settings:
 
     @classmethod
     def of(cls, estimator):
-        own = estimator.get_params(deep=False)
-        nested = {name: value for name, value in estimator.get_params(deep=True).items() if name not in own}
-        taken = {field.name: own[field.name] for field in fields(cls) if field.name in own}
+        taken = {field.name: getattr(estimator, field.name) for field in fields(cls) if field.name != "nested"}
+        # as get_params(deep=True), which reads signatures at each call
+        nested = {
+            f"{name}__{key}": value
+            for name, part in taken.items()
+            if hasattr(part, "get_params") and not isinstance(part, type)
+            for key, value in part.get_params().items()
+        }
         if isinstance(taken["class_mass"], dict):
             taken["class_mass"] = dict(taken["class_mass"])
         return cls(**taken, nested=nested)

@@ -8,7 +8,7 @@ from skotw._compat import num_samples
 from skotw._validation import to_numpy, warn
 
 from .containers import is_records
-from .frames import frame_values, is_frame, paired_columns
+from .frames import frame_values, is_frame, paired_columns, paired_numbers
 from .row_keys import factors, hash_numbers, hash_sparse, mixed
 
 __all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
@@ -27,6 +27,7 @@ _MOST_ROWS_FOR_A_RANGE = 2000
 # Warn when as many meta rows would be like training rows by chance with less than this probability.
 _CHANCE = 1e-3
 _ALIKE_UNSEEN = 0.1
+_BITS_OF_A_LOOK = 16
 
 
 def refuse_other_kinds(X, X_meta):
@@ -109,8 +110,10 @@ def _far_share(X, X_meta, some):
 def _number_pairs(X, X_meta, some):
     """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) == set(X_meta.columns):
-            yield from paired_columns(X[some], X_meta, numbers_only=True)
+        if set(X.columns) != set(X_meta.columns):
+            return
+        pair = paired_numbers(X[some], X_meta)
+        yield from paired_columns(X[some], X_meta, numbers_only=True) if pair is None else [pair]
         return
     pair = [_plain_numbers(rows) for rows in (X, X_meta)]
     if all(rows is not None for rows in pair):
@@ -162,7 +165,10 @@ def _hashed(X, X_meta):
         keys = hash_sparse(sparse.csr_array(X))
         return keys, hash_sparse(sparse.csr_array(X_meta)), lambda: keys
     if is_frame(X) and is_frame(X_meta):
-        return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
+        if set(X.columns) != set(X_meta.columns):
+            return None
+        pair = paired_numbers(X, X_meta)
+        return _hashed_frames(X, X_meta) if pair is None else _hashed_arrays(*pair)
     if is_records(X) and is_records(X_meta):
         try:
             keys, meta = (np.array([hash(row) for row in rows]) for rows in (X, X_meta))
@@ -208,5 +214,25 @@ def _hash_column(column):
 
 def _is_among(values, known):
     """Whether each value is among some in ascending order, NaN last."""
-    place = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return (known[place] == values) | ((values != values) & (known[-1] != known[-1]))
+    # a search takes long, and one look tells for most that they are not
+    if values.dtype != known.dtype:
+        values, known = values.astype(np.float64), known.astype(np.float64)  # as they are compared
+    seen = np.zeros(1 << _BITS_OF_A_LOOK, dtype=bool)
+    seen[_few_bits(known)] = True
+    out = seen[_few_bits(values)] | (values != values)
+    some = np.flatnonzero(out)
+    place = np.searchsorted(known, values[some]).clip(max=len(known) - 1)
+    out[some] = (known[place] == values[some]) | ((values[some] != values[some]) & (known[-1] != known[-1]))
+    return out
+
+
+def _few_bits(values):
+    """A hash of some bits; equal values have the same one, NaN apart."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.int64)
+    elif values.dtype.itemsize not in (4, 8):
+        values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        bits = (values + values.dtype.type(0)).view(f"u{values.dtype.itemsize}")  # -0.0 is 0.0
+    width = 8 * bits.dtype.itemsize
+    return bits * bits.dtype.type(0x9E3779B97F4A7C15 >> (64 - width) | 1) >> bits.dtype.type(width - _BITS_OF_A_LOOK)

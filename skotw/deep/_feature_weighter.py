@@ -166,7 +166,7 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted):
     weights = to_numpy(checked.chunk.scatter(weights))
     intake = Intake(settings, checked.intake.features, checked.intake.embedding, checked.intake.widen)
     # other processes have rows of which this one knows sums alone
-    groups = None if shared else RowGroups.of(checked.chunk, fitted.target.n_groups)
+    groups = None if shared else RowGroups.of(start.ordered, checked.chunk)
     new._publish(intake, _on_host(fitted), weights, weights, groups=groups)
     return new, weights
 

@@ -226,7 +226,9 @@ def test_sparse_rows_stay_sparse(sets, convert):
 def test_text_stays_text():
     X = ["good film", "bad film", "good plot", "bad plot"] * 3
     clf = OTWeightedClassifier(
-        make_pipeline(TfidfVectorizer(), LogisticRegression()), weighter=OTSampleWeighter(embedding=TfidfVectorizer())
+        make_pipeline(TfidfVectorizer(), LogisticRegression()),
+        weighter=OTSampleWeighter(embedding=TfidfVectorizer()),
+        meta_weight="balanced",
     )
     for kind in (list, pd.Series, np.array):
         meta = kind(["so good", "so bad"])

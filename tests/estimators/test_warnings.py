@@ -120,3 +120,16 @@ def test_from_meta_estimators():
     with sklearn.config_context(enable_metadata_routing=True):
         bagging = BaggingClassifier(OTWeightedClassifier(), 2, bootstrap_features=True, random_state=0)
         assert_ours(caught_by(lambda: bagging.fit(X, Y, **META)), "copies of each other")
+
+
+# ------------------------------------------------------------------------------------------------
+# Labels of which nothing is known
+
+
+def test_reliability_that_rests_on_nothing():
+    rows, labels = (np.concatenate([[values[c == Y_META][0]] for c in (0, 1)]) for values in (X_META, Y_META))
+    with pytest.warns(UserWarning, match="rests on nothing: no class has two trusted rows.*counts for 0.67 of") as seen:
+        clf = OTWeightedClassifier().fit(X, Y, X_meta=rows, y_meta=labels)
+    assert_ours(seen, "rests on nothing")
+    assert clf.sample_weight_.sum() + clf.sample_weight_meta_.sum() == pytest.approx(len(Y) * 2 / 3 + 2)
+    OTWeightedClassifier(meta_weight="balanced").fit(X, Y, X_meta=rows, y_meta=labels)  # in silence

@@ -1,5 +1,8 @@
 """Blocks on threads."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -81,6 +84,40 @@ def test_floating_point_errors_are_treated_as_where_the_work_was_asked_for():
         for_blocks(overflow, partition, Compute(2), NUMPY)
     with np.errstate(over="ignore"):
         for_blocks(overflow, partition, Compute(2), NUMPY)  # a warning would be an error
+
+
+FORK = """
+import os, numpy as np
+from skotw._transport.arrays import namespace
+from skotw._transport.blocks import Compute, Partition, for_blocks
+
+def walk():
+    done = []
+    for_blocks(lambda block, work: done.append(block), Partition.of([100], 1), Compute(2), namespace(np.empty(0)))
+    return len(done)
+
+assert walk() == 100
+child = os.fork()
+if not child:
+    os._exit(0 if walk() == 100 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_process_has_helpers_of_its_own():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=30)
+
+
+def test_blocks_do_not_wait_for_helpers_that_are_busy():
+    """Work that is asked for within a block, by as many threads as there are helpers."""
+
+    def outer(block, work):
+        for_blocks(lambda inner, work: done.append(inner), Partition.of([20], 1), Compute(4), NUMPY)
+
+    done = []
+    for_blocks(outer, Partition.of([20], 1), Compute(300), NUMPY)
+    assert len(done) == 400
 
 
 # ---- the limit on BLAS, which all threads of the process share

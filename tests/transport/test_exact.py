@@ -53,19 +53,33 @@ def test_tiles_of_any_width_and_none_give_the_same_weights(monkeypatch, dtype, r
 
 
 def test_tiles_are_as_wide_as_memory_and_work_make_worthwhile():
-    def width(n_rows, n_columns, n_features, compute=None):
+    def width(n_rows, n_columns, n_features, compute=None, met=None):
         rows = np.zeros((1, n_features), dtype=np.float32)
-        cost = cosine_cost(unit_rows(np.broadcast_to(rows, (n_rows, n_features)), Compute()), rows)
-        return exact.tile_width(cost, n_columns, compute or Compute())
+        cost = InnerProductCost(np.broadcast_to(rows, (n_rows, n_features)), rows)
+        return exact.tile_width(cost, n_columns, compute or Compute(), met)
 
     assert width(1000, 500, 16) == 0  # as quick to evaluate twice
     assert width(1000, 100, 64) == 100
-    assert width(1000, 200, 64) == 100  # in two halves, not 128 and 72
+    assert width(1000, 200, 64) == 112  # in two halves, not 128 and 72, but for a multiple of 16
     most = exact.TILE_BYTES // 4
     assert width(most // 100, 1000, 64) == 100
+    assert width(1000, 1000, 512) == 512  # entries so dear that rows had better be read once
     assert width(most // 50, 1000, 64) == 0  # so few columns fit that the rows would be read too often
-    assert width(most // 50, 1000, 512) == 125  # dear enough to take more memory
+    assert width(most // 50, 1000, 512) == 512  # dear enough to take more memory
     assert width(1000, 500, 512, Compute(cache_bytes=4 * 1000 * 50)) == 0  # unless there is none
+    assert width(10**6, 50, 64) == 0
+    assert width(10**6, 50, 64, met=1000) == 50  # of the few that meet these columns
+
+
+def test_hard_mode_holds_the_kernel_of_one_class_at_a_time(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(exact, "empty", lambda shape, X: (sizes.append(shape[0]), np.empty(shape, X.dtype))[1])
+    monkeypatch.setattr(exact, "CHEAP", 0)
+    problem, p, C, b = posed(np.random.default_rng(6).uniform(0.0, 1.0, 100), np.inf, 0.1)
+    result, (w, g, _) = exact.solve(*problem), dense(p, C, b, 0.1)
+    assert sizes == [50 * 4]  # rows and columns of the largest
+    np.testing.assert_allclose(result.weights, w, rtol=1e-12)
+    np.testing.assert_allclose(result.potentials, g, rtol=1e-12)
 
 
 # ---- against the dense formula

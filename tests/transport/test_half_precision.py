@@ -47,8 +47,8 @@ class Posed:
         """In float64."""
         return exact.solve(self.cost(np.float64, None), self.a, self.problem, self.partition, Compute())
 
-    def half(self, backend=None, device="cpu"):
-        return half_precision.solve(self.cost(device=device), self.a, self.problem, self.partition, backend)
+    def half(self, backend=None, device="cpu", **options):
+        return half_precision.solve(self.cost(device=device), self.a, self.problem, self.partition, backend, **options)
 
 
 def assert_equal(result, expected, rtol=1e-3):
@@ -124,28 +124,70 @@ def test_rows_far_from_all_columns_are_weighed_in_float32(monkeypatch, label_cos
 # ---- memory
 
 
-def test_a_kernel_kept_in_part_or_evaluated_twice_gives_the_same(monkeypatch):
-    posed = Posed()
-    expected = to_numpy(posed.half().weights)
-    monkeypatch.setattr(half_precision, "KEPT_COLUMNS", 2**62)
-    np.testing.assert_allclose(to_numpy(posed.half().weights), expected, rtol=1e-6)
-    monkeypatch.setattr(half_precision, "KEPT_COLUMNS", 1)
+class Counted(half_precision.Plain):
+    """What a solve asks of its backend."""
+
+    def __init__(self):
+        super().__init__()
+        self.evaluated = self.converted = 0
+        self.widths = []
+
+    def write(self, X, scale, factor, out):
+        self.converted += X.shape[0]
+        super().write(X, scale, factor, out)
+
+    def prepare(self, n_rows, width, kept, device):
+        self.widths.append(width if kept else 0)
+        super().prepare(n_rows, width, kept, device)
+
+    def _evaluate(self, A, tile, E):
+        self.evaluated += A.shape[0] * tile.factors.shape[0]
+        return super()._evaluate(A, tile, E)
+
+
+N_ENTRIES, N_SAMPLED = 450 * 36, 450  # the sample of these is all rows
+
+
+def test_a_kernel_that_is_kept_is_evaluated_once():
+    posed, counted = Posed(), Counted()
+    assert_equal(posed.half(counted), posed.exact())
+    assert counted.evaluated == N_ENTRIES
+    assert counted.converted == 450 + N_SAMPLED
+    assert counted.widths == [40]  # of which 36 are columns
+
+
+@pytest.mark.parametrize("memory", [None, 150_000])
+def test_without_it_every_entry_is_evaluated_twice(memory):
+    posed, counted = Posed(), Counted()
+    assert_equal(posed.half(counted, keep=False, memory=memory), posed.exact())
+    assert counted.evaluated == 2 * N_ENTRIES
+    assert counted.converted == (450 if memory is None else 2 * 450) + N_SAMPLED
+    assert counted.widths == [0]
+
+
+def test_too_little_memory_for_tiles_has_every_entry_evaluated_twice():
+    posed, counted = Posed(), Counted()
+    assert_equal(posed.half(counted, memory=70_000), posed.exact())
+    assert counted.evaluated == 2 * N_ENTRIES
+
+
+@pytest.mark.parametrize(("memory", "shared"), [(115_000, False), (212_000, True)])
+def test_tiles_of_the_kernel(monkeypatch, memory, shared):
+    monkeypatch.setattr(half_precision, "KEPT_COLUMNS", 8)
     monkeypatch.setattr(half_precision, "BLOCK_BYTES", 2**14)
-    monkeypatch.setattr(half_precision, "free_bytes", lambda X: 100_000)
-    widths = []
-    monkeypatch.setattr(half_precision._Component, "_tile", counted(half_precision._Component._tile, widths))
+    monkeypatch.setattr(half_precision, "TOLERANCE", 1.0)
+    posed, counted = Posed(d=50, per_group=100), Counted()
     # each tile has a shift of its own
-    np.testing.assert_allclose(to_numpy(posed.half().weights), expected, rtol=3e-4)
-    assert len(widths) > 1
-    assert max(stop - start for start, stop in widths) < 36
-
-
-def counted(method, calls):
-    def wrapped(self, columns, *args):
-        calls.append((columns.start, columns.stop))
-        return method(self, columns, *args)
-
-    return wrapped
+    expected = to_numpy(posed.half().weights)
+    np.testing.assert_allclose(to_numpy(posed.half(counted, memory=memory).weights), expected, rtol=5e-4)
+    n_tiles = len(counted.widths)
+    assert n_tiles > 1
+    assert 0 < max(counted.widths) < 300
+    assert counted.evaluated == 450 * 300
+    assert counted.converted == (450 if shared else n_tiles * 450) + N_SAMPLED
+    # what is taken of memory is within what was given
+    kernel, rows, columns = 2 * 450 * max(counted.widths), 2 * 64 * 450 * shared, 2 * 64 * 300
+    assert kernel + rows + columns < memory
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13])
@@ -266,6 +308,19 @@ def test_numbers_that_leave_float16_are_left_to_float32(monkeypatch):
     assert posed.half() is None
 
 
+def test_the_prior_by_torch_is_that_by_numpy(monkeypatch):
+    posed = Posed()
+
+    def found():
+        return exact.solve(posed.cost(np.float64), posed.a, posed.problem, posed.partition, Compute())
+
+    expected = found()
+    used = []
+    monkeypatch.setattr(exact, "on_cuda", lambda X: used.append(X) or True)
+    np.testing.assert_allclose(to_numpy(found().weights), to_numpy(expected.weights), rtol=1e-12)
+    assert used
+
+
 def test_only_large_float32_products_on_a_gpu_go_this_way(monkeypatch):
     posed = Posed()
     cost = posed.cost()
@@ -290,16 +345,15 @@ def test_only_large_float32_products_on_a_gpu_go_this_way(monkeypatch):
 @pytest.mark.skipif(not INTERPRETED, reason="needs Triton and TRITON_INTERPRET=1")
 @pytest.mark.parametrize("label_cost", [0.0, 0.5, np.inf])
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
-@pytest.mark.parametrize(("kept", "halves"), [(1, True), (2**62, True), (2**62, False)])
-def test_fused_kernels_equal_plain_torch(monkeypatch, metric, label_cost, kept, halves):
+@pytest.mark.parametrize(("keep", "parts"), [(True, 2), (False, 2), (False, 1), (True, 4)])
+def test_fused_kernels_equal_plain_torch(monkeypatch, metric, label_cost, keep, parts):
     from skotw._transport.fused_kernels import Fused
 
     posed = Posed(metric, label_cost=label_cost, sizes=(70, 40, 30), d=300, per_group=7)
-    monkeypatch.setattr(half_precision, "KEPT_COLUMNS", kept)
     monkeypatch.setattr(half_precision, "BLOCK_BYTES", 2**16)
     monkeypatch.setattr(half_precision, "TOLERANCE", 1.0)
-    fused = Fused((32, 16, 64), flatten=False, halves=halves, n_programs=3)
-    plain, fused = posed.half(), posed.half(fused)
+    fused = Fused((32, max(16, 8 * parts), 64), flatten=False, parts=parts, n_programs=3)
+    plain, fused = posed.half(), posed.half(fused, keep=keep)
     np.testing.assert_allclose(to_numpy(fused.weights), to_numpy(plain.weights), rtol=3e-4)
     np.testing.assert_allclose(fused.potentials, plain.potentials, atol=1e-5)
 
@@ -317,10 +371,9 @@ def large():
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("backend", ["plain", "fused"])
-@pytest.mark.parametrize("kept", [1, 2**62])
-def test_cuda_equals_float64(monkeypatch, large, backend, kept):
+@pytest.mark.parametrize("keep", [True, False])
+def test_cuda_equals_float64(monkeypatch, large, backend, keep):
     posed, expected = large
-    monkeypatch.setattr(half_precision, "KEPT_COLUMNS", kept)
     monkeypatch.setattr(half_precision, "BLOCK_BYTES", 2**24)
     if backend == "fused":
         pytest.importorskip("triton")
@@ -329,7 +382,7 @@ def test_cuda_equals_float64(monkeypatch, large, backend, kept):
         backend = Fused()
     else:
         backend = half_precision.Plain()
-    result = posed.half(backend, "cuda")
+    result = posed.half(backend, "cuda", keep=keep)
     assert result.weights.device.type == "cuda"
     assert_equal(result, expected)
 

@@ -182,3 +182,23 @@ def test_far_rows_keep_their_share_when_bare_kernels_underflow():
     T = dense.plan(result.potentials)
     np.testing.assert_allclose(T.sum(axis=0), dense.b, rtol=1e-3)
     np.testing.assert_allclose(result.weights, T.sum(axis=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", ["plain", "far rows", "far columns", "near rows"])
+@settings
+def test_densities_by_one_product_lose_nothing_that_counts(monkeypatch, shape, hard):
+    """Where a float32 kernel under- or overflows, or factors of columns do, logarithms step in."""
+    dense = Dense(0.0, hard=hard, dtype=np.float32)
+    g = np.random.default_rng(2).uniform(-0.5, 0.5, 6)
+    if shape == "far rows":
+        dense.d[3:7] += 40.0
+    elif shape == "near rows":
+        dense.d[3:7] -= 40.0
+    elif shape == "far columns":
+        g[::2] -= 20.0
+    slow, by_logarithms = [], relaxed._Rows.logsumexp
+    monkeypatch.setattr(relaxed._Rows, "logsumexp", lambda *args: slow.append(args) or by_logarithms(*args))
+    found = relaxed.log_density(dense.cost, dense.problem, g, dense.partition, Compute())
+    C = 0.5 * dense.d.astype(np.float64) + dense.problem.label_costs()[GROUPS]
+    np.testing.assert_allclose(found, logsumexp((g - C) / EPS, axis=1, b=dense.b), rtol=1e-5, atol=1e-5)
+    assert bool(slow) == (shape != "plain")

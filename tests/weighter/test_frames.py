@@ -11,7 +11,16 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skotw._weighter.containers import join_rows
-from skotw._weighter.frames import category_column, column_kinds, frame_values, is_frame, number_column, paired_columns
+from skotw._weighter.frames import (
+    category_column,
+    column_kinds,
+    frame_values,
+    is_frame,
+    number_column,
+    number_columns,
+    paired_columns,
+    paired_numbers,
+)
 
 NAN = np.nan
 
@@ -112,6 +121,30 @@ def test_columns_side_by_side():
     assert numbers[0][1] == numbers[1][0]  # the float32 nearest to 0.2 in both
     assert [side.tolist() for side in words] == [["p", "q"], ["q"]]
     assert len(list(paired_columns(X, meta, numbers_only=True))) == 1
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_frames_of_numbers_as_a_whole_are_what_their_columns_are(library):
+    X = library.DataFrame({"a": np.float32([0.1, 0.2, np.nan]), "b": [1, 2, 3], "c": [True, False, True]})
+    meta = library.DataFrame({"c": [False], "b": np.int8([7]), "a": [0.2]})
+    numbers, of_meta = paired_numbers(X, meta)
+    for k, (column, other) in enumerate(paired_columns(X, meta)):
+        assert_array_equal(numbers[:, k], column)
+        assert_array_equal(of_meta[:, k], other)
+    assert numbers[1, 0] == of_meta[0, 0]  # the float32 nearest to 0.2 in both
+    assert_array_equal(number_columns(X, ["c", "a"]), numbers[:, [2, 0]])
+    assert_array_equal(frame_values(X), numbers)
+    words = library.DataFrame({"c": [False], "b": ["x"], "a": [0.2]})
+    assert paired_numbers(X, words) is None
+    assert_array_equal(number_columns(words, ["a", "c"]), [[0.2, 0.0]])
+
+
+def test_missing_whole_numbers_are_read_as_before():
+    for frame in (
+        pl.DataFrame({"a": [1, None], "b": [1.5, 2.0]}),
+        pd.DataFrame({"a": pd.array([1, None]), "b": [1.5, 2]}),
+    ):
+        assert_array_equal(frame_values(frame), [[1.0, 1.5], [np.nan, 2.0]])
 
 
 def test_what_a_frame_is():

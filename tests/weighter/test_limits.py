@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
         "The weights have collapsed",
+        "The training labels contradict",
         ".* meta rows are also training rows",
         ".* of the meta set's numbers lie",
         "X_meta has .* rows and X has",

@@ -186,6 +186,14 @@ def test_collapse_of_one_class_names_it():
     assert told(fitted, "nearly all the weight of class 0", "Raise reg")
 
 
+def test_prior_of_believed_rows_is_what_weights_are_measured_by():
+    fitted = weighter(embedding="supervised", prior="confidence", reg=1e4, random_state=0)
+    prior = fitted.sample_weight_  # for so large a reg
+    assert fitted.report().effective_size[0] < 0.9995 * 40  # rows of a class differ, by the prior alone
+    assert prior.std() > 0
+    assert told(fitted, "nearly the same")
+
+
 def test_given_weights_that_count_a_few_rows_are_no_collapse():
     sample_weight = np.ones(len(X))
     sample_weight[[np.flatnonzero(k == Y)[0] for k in range(3)]] = 1e4

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
@@ -179,26 +178,6 @@ def test_metadata_request_asks_for_the_meta_set():
     requests = OTSampleWeighter().get_metadata_routing().fit.requests
     assert requests["X_meta"] is True
     assert requests["y_meta"] is True
-
-
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
-@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
-@pytest.mark.parametrize("params", [{}, {"reg": 0.1, "reg_prior": 0.3}, {"n_prototypes": 1}, {"label_cost": "hard"}])
-def test_torch_tensors_under_array_api_dispatch(sets, metric, params, device):
-    torch = pytest.importorskip("torch")
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    X, y, X_meta, y_meta = sets
-    expected = OTSampleWeighter(metric=metric, embedding=None, **params).fit(X, y, X_meta, y_meta)
-    X, X_meta = (torch.as_tensor(rows, device=device) for rows in (X, X_meta))
-    with sklearn.config_context(array_api_dispatch=True):
-        weighter = OTSampleWeighter(metric=metric, embedding=None, **params)
-        w = weighter.fit_weights(X, y, X_meta, y_meta)
-        again = weighter.weigh(X, y)
-    assert isinstance(w, torch.Tensor)
-    assert w.device == X.device
-    np.testing.assert_allclose(w.cpu().numpy(), expected.sample_weight_, rtol=1e-9)
-    np.testing.assert_allclose(again.cpu().numpy(), w.cpu().numpy(), rtol=1e-9)
 
 
 def test_verbose_prints_one_line(sets, capsys):

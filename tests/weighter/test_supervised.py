@@ -269,6 +269,11 @@ def test_streams_take_an_embedding_that_is_learned(sets):
 # Prior
 
 
+def trust(w, y, y_meta):
+    """Share of the trusted labels in what all are worth."""
+    return len(y_meta) / (len(y_meta) + w.label_reliability_.label_information() * len(y))
+
+
 def test_large_reg_leaves_balanced_weights_times_belief(sets):
     X, y, X_meta, y_meta, _ = sets
     params = {"embedding": GaussianNB(), "prior": "confidence"}
@@ -276,7 +281,7 @@ def test_large_reg_leaves_balanced_weights_times_belief(sets):
     trusted = GaussianNB().fit(X_meta, y_meta).predict_proba(X)
     out_of_fold = w.embedding_.transform(X) ** 2
     own = np.arange(len(y)), y
-    belief = np.maximum(trusted[own], 1e-3) * np.maximum(out_of_fold[own], 1e-3)
+    belief = np.maximum(trusted[own], 1e-3) ** trust(w, y, y_meta) * np.maximum(out_of_fold[own], 1e-3)
     assert_allclose(w.sample_weight_, len(y) / 3 * belief / np.bincount(y, belief)[y], rtol=1e-4)
 
 
@@ -289,7 +294,7 @@ def test_belief_is_a_sample_weight_within_the_class(sets):
     )
     own = np.arange(len(y)), y
     trusted = GaussianNB().fit(X_meta, y_meta).predict_proba(X)[own]
-    belief = np.maximum(trusted, 1e-3) * np.maximum(w.embedding_.transform(X)[own] ** 2, 1e-3)
+    belief = np.maximum(trusted, 1e-3) ** trust(w, y, y_meta) * np.maximum(w.embedding_.transform(X)[own] ** 2, 1e-3)
     expected = free.fit_weights(X, y, X_meta, y_meta, sample_weight=belief)
     assert_allclose(w.sample_weight_ / len(y), expected / belief.sum(), rtol=1e-6)
 

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._weighter.row_keys import hash_numbers, hash_sparse
-from skotw._weighter.two_sets import warn_far, warn_repeated
+from skotw._weighter.two_sets import _is_among, warn_far, warn_repeated
 
 rng = np.random.default_rng(0)
 X, X_META = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
@@ -212,3 +212,21 @@ def test_a_look_at_many_rows_is_cheap():
             warn_repeated(rows, meta)
             times.append(time.process_time() - start)
         assert min(times) < 0.25  # some milliseconds for arrays on a machine at rest
+
+
+KINDS = ["float16", "float32", "float64", "longdouble", "int8", "uint16", "int64", "bool"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("other", ["same", "float64"])
+def test_values_among_others_are_found_whatever_their_type(kind, other):
+    rng = np.random.default_rng(0)
+    values = np.round(rng.standard_normal(3000) * 40).clip(0, 120).astype(kind)
+    known = np.sort(values[:30]).astype(kind if other == "same" else "float64")
+    if np.dtype(kind).kind == "f":
+        values[::7], values[1::7], known[:1] = np.nan, -0.0, 0.0
+        known[-2:] = np.nan
+    expected = np.isin(values, known) | ((values != values) & (known[-1] != known[-1]))
+    np.testing.assert_array_equal(_is_among(values, known), expected)
+    assert expected.any()
+    assert not expected.all() or kind == "bool"

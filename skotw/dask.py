@@ -1,0 +1,603 @@
+"""Sample weights for dask arrays and data frames, which no machine holds at once: needs dask (``skotw[dask]``)."""
+
+try:
+    import dask
+    import dask.array as da
+    import dask.dataframe as dd
+    import pandas as pd
+    from dask.dataframe.dispatch import concat
+except ImportError as error:
+    raise ImportError(
+        "skotw.dask needs dask with its arrays and data frames, which are an extra: pip install skotw[dask], or pip "
+        "install '.[dask]' in a checkout."
+    ) from error
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skotw._compat import Interval, fit_context, num_samples, safe_indexing
+from skotw._typing import ArrayLike, MatrixLike, RandomState
+from skotw._validation import check_index, check_weights, clean_labels, unchanged_on_error
+from skotw._weighter.containers import Container
+from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.input import Given, check_chunk
+from skotw._weighter.labels import target_kind
+from skotw._weighter.model import Stream
+from skotw._weighter.settings import can_stream
+
+__all__ = ["DaskSampleWeighter"]
+
+_FAN_IN = 8  # parts that one task adds up
+_LEAST_PER_LABEL = 30  # rows of a label that the sample aims at, however many labels there are
+
+
+class DaskSampleWeighter(BaseEstimator):
+    """Learn the weights of a training set that dask holds in chunks, on one machine or a cluster.
+
+    :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that dask is
+    set to: a sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
+    ``reg="auto"`` and the reliability of the labels; then every chunk adds one number per class and trusted row, and
+    nothing else travels. The weights are lazy, in chunks as the rows are.
+
+    Parameters
+    ----------
+    weighter : OTSampleWeighter or None, default=None
+        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``.
+    sample_size : int, default=50_000
+        Rows of the sample, about. Rare labels are drawn more often, and counted for less in turn; rows without weight
+        are not drawn. A training set of no more rows is taken as a whole, and gets the weights of
+        :meth:`skotw.OTSampleWeighter.fit`.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the draw of the sample.
+
+    Attributes
+    ----------
+    sample_weight_ : dask Array of shape (n_samples,), or dask Series
+        The weights, with the sum of the given ``sample_weight`` (mean 1 without): an array where X is one, in the same
+        chunks, and a series with the index and the partitions of X where X is a data frame. They are computed when
+        they are asked for, from the rows as they are then.
+    weighter_ : OTSampleWeighter
+        The fitted weighter, which weighs rows in memory and needs no dask. Its ``label_reliability_`` and ``reg_``
+        come from the sample.
+
+    See Also
+    --------
+    skotw.OTSampleWeighter.merge : The same for whatever else runs on several machines.
+
+    Notes
+    -----
+    After the sample there are two passes: one that learns, in ``fit``, and one that weighs, when the weights are
+    computed. Each reads the chunks anew unless they are persisted. A chunk is learned by one thread unless the weighter
+    has ``n_jobs``; tasks hold a copy of their chunk. Tasks that are run again, on another worker perhaps, give the same
+    numbers bit for bit.
+
+    Progress is dask's: the dashboard of a cluster names the tasks ``draw``, ``learn`` and ``weigh``, and
+    :class:`dask.diagnostics.ProgressBar` shows a bar elsewhere.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_classification
+    >>> from skotw.dask import DaskSampleWeighter
+    >>> X, y = make_classification(1020, weights=[0.9], class_sep=2.0, random_state=0)
+    >>> X, y, X_meta, y_meta = X[:1000], y[:1000], X[1000:], y[1000:]
+    >>> X, y = da.from_array(X, chunks=(250, -1)), da.from_array(y, chunks=250)
+    >>> w = DaskSampleWeighter().fit(X, y, X_meta, y_meta).sample_weight_
+    >>> w
+    dask.array<weigh, shape=(1000,), dtype=float64, chunksize=(250,), chunktype=numpy.ndarray>
+    >>> bool(w[y == 1].sum().compute() > 400)  # a tenth of the rows, and nearly half of the weight
+    True
+    """
+
+    _parameter_constraints = {
+        "weighter": [OTSampleWeighter, None],
+        "sample_size": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        weighter: OTSampleWeighter | None = None,
+        *,
+        sample_size: int = 50_000,
+        random_state: RandomState = None,
+    ) -> None:
+        self.weighter = weighter
+        self.sample_size = sample_size
+        self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        X_meta: MatrixLike = None,
+        y_meta: ArrayLike | None = None,
+        *,
+        sample_weight: Any = None,
+        sample_weight_meta: ArrayLike | None = None,
+    ) -> Self:
+        """Learn the weights of a training set, and leave them to be computed.
+
+        Parameters
+        ----------
+        X : dask Array or dask DataFrame of shape (n_samples, n_features)
+            Training rows.
+        y : the same kind of collection, of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Training labels; an array with an array, and a series or frame with a frame.
+        X_meta : array-like, sparse matrix or data frame of shape (n_meta, n_features), default=None
+            Trusted rows, which are few: a dask collection is computed. Without them class prototypes of the sample take
+            their place.
+        y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
+            Trusted labels.
+        sample_weight : the same kind of collection as ``y``, of shape (n_samples,), default=None
+            How much each row counts beforehand: weight k is k copies of the row, 0 is none.
+        sample_weight_meta : array-like of shape (n_meta,), default=None
+            How much each trusted row counts within its class.
+
+        Returns
+        -------
+        self : DaskSampleWeighter
+            Fitted weighter; the lazy weights are in ``sample_weight_``.
+
+        Raises
+        ------
+        TypeError
+            If X, y or ``sample_weight`` are no dask collections, or not of one kind.
+        ValueError
+            As :meth:`skotw.OTSampleWeighter.fit`, naming the chunk where it lies in one; also if the chunks of X, y
+            and ``sample_weight`` do not pair up, or if ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask
+            for all rows at once. After any error the weighter is as it was before.
+
+        Warns
+        -----
+        UserWarning
+            As :meth:`skotw.OTSampleWeighter.fit`, of the sample.
+        """
+        weighter = OTSampleWeighter() if self.weighter is None else clone(self.weighter)
+        _refuse_all_at_once(weighter)
+        chunks = _Chunks.of(X, y, sample_weight)
+        X_meta, y_meta, sample_weight_meta = dask.compute(X_meta, y_meta, sample_weight_meta, traverse=False)
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        plan = _Plan(self.sample_size, seed, y is not None and _have_labels(y_meta, weighter.target_type))
+        with unchanged_on_error(self):
+            sample = _total(chunks.tasks(_draw, plan), _join)
+            if sample is None:
+                raise ValueError(
+                    "No row counts: all chunks of X are empty, or sample_weight is zero for every row. At least two "
+                    "rows must have a positive weight."
+                )
+            settled = clone(weighter).set_params(verbose=0)  # one line is for the whole fit
+            settled.fit(
+                sample.X,
+                sample.y,
+                X_meta,
+                y_meta,
+                sample_weight=sample.weight_of_all(),
+                sample_weight_meta=sample_weight_meta,
+            )
+            intake, model = settled._intake, settled._model
+            sums = _total(chunks.tasks(_learn, (intake, _one_thread(model))), _merge)
+            fitted = replace(Stream(model.basis, *sums, None).fitted(), reliability=model.reliability)
+            weighter._publish(intake, fitted, settled.potentials_)
+            self.weighter_ = weighter
+            self.sample_weight_ = self._lazy_weights(chunks)
+        return self
+
+    def weigh(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Any:
+        """Lazy weights of any rows, seen or not, under the fitted model.
+
+        Parameters
+        ----------
+        X : dask Array or dask DataFrame of shape (n_samples, n_features)
+            Rows. Those in memory are for ``weighter_.weigh``.
+        y : the same kind of collection, of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their labels, where the model was fitted with labels.
+        sample_weight : the same kind of collection as ``y``, of shape (n_samples,), default=None
+            How much each row counts beforehand.
+
+        Returns
+        -------
+        weights : dask Array of shape (n_samples,), or dask Series
+            On the scale of ``sample_weight_``, and made as it is.
+
+        Raises
+        ------
+        TypeError
+            If X, y or ``sample_weight`` are no dask collections, or not of one kind.
+        ValueError
+            If their chunks do not pair up. What is wrong within a chunk is told when the weights are computed.
+        """
+        check_is_fitted(self)
+        return self._lazy_weights(_Chunks.of(X, y, sample_weight))
+
+    def _lazy_weights(self, chunks):
+        model, dtype = _one_thread(self.weighter_._model), np.asarray(self.weighter_.potentials_).dtype
+        if chunks.is_frame:
+            meta = pd.Series(dtype=dtype, name="sample_weight")
+        else:
+            meta = np.empty(0, dtype)
+        return chunks.map(_weigh, (self.weighter_._intake, model, dtype), meta)
+
+
+def _refuse_all_at_once(weighter):
+    try:
+        can_stream(weighter)
+    except AttributeError as error:
+        name = str(error).partition("=")[0]
+        remedy = "To bound weights, cap those that come out, by dask.array.minimum." if name == "max_weight" else ""
+        raise ValueError(
+            f"{name}={getattr(weighter, name)!r} needs all rows at once, and no chunk has them. Leave {name} at its "
+            f"default. {remedy}".strip()
+        ) from error
+
+
+def _have_labels(y_meta, target_type):
+    """Whether labels are such that a sample of rows can be drawn by them."""
+    if target_type == "auto" and y_meta is not None:
+        target_type = target_kind(y_meta, target_type, "y_meta")
+    return target_type != "continuous"
+
+
+def _one_thread(model):
+    """A model for tasks, of which dask runs as many as it has threads for."""
+    settings = model.basis.settings
+    if settings.n_jobs is not None:
+        return model
+    return replace(model, basis=replace(model.basis, settings=replace(settings, n_jobs=1)))
+
+
+# ---------------------------------------------------------------------------------------------
+# Chunks
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunks:
+    """Rows, labels and weights whose chunks pair up: three arrays, or three data frames.
+
+    A task is a function of (number of the chunk, :class:`Given`, what all tasks share).
+    """
+
+    X: Any
+    y: Any
+    weight: Any
+
+    @classmethod
+    def of(cls, X, y, weight):
+        if isinstance(X, dd.DataFrame):
+            return cls(X, _frame_like(X, y, "y"), _frame_like(X, weight, "sample_weight"))
+        if not isinstance(X, da.Array):
+            raise TypeError(
+                f"X must be a dask Array or a dask DataFrame; got {type(X).__name__}. Rows in memory are for "
+                "OTSampleWeighter; dask.array.from_array makes chunks of them."
+            )
+        if X.ndim != 2:
+            raise ValueError(f"X must have two dimensions, rows and features; got {X.ndim}.")
+        X = _whole_rows(X)
+        return cls(X, _array_like(X, y, "y"), _array_like(X, weight, "sample_weight"))
+
+    @property
+    def is_frame(self):
+        return not isinstance(self.X, da.Array)
+
+    def map(self, function, shared, meta):
+        """Collection of what a task makes of each chunk, in the same chunks."""
+        declared = self.X._meta if self.is_frame else self.X.shape[1]
+        # one value for all tasks, so that it travels to each worker once
+        shared = dask.delayed((function, shared, declared), traverse=False)
+        name = function.__name__.removeprefix("_")  # as the dashboard shows it
+        if self.is_frame:
+            numbers = dd.from_pandas(pd.Series(range(self.X.npartitions)), chunksize=1, sort=False)
+            X, y, weight = (None if part is None else _as_cut(part) for part in (self.X, self.y, self.weight))
+            return dd.map_partitions(
+                _on_partition,
+                X,  # the first, whose divisions the result has
+                y,
+                weight,
+                numbers,
+                shared,
+                meta=meta,
+                token=name,
+                align_dataframes=False,
+                enforce_metadata=False,
+            )
+        parts = [(self.X, "ij")]
+        parts += [(None, None) if part is None else (part, "ik"[: part.ndim]) for part in (self.y, self.weight)]
+        parts.append((da.arange(self.X.numblocks[0], chunks=1), "i"))
+        weights = da.blockwise(
+            _on_block,
+            "i",
+            *(argument for pair in parts for argument in pair),
+            shared=shared,
+            token=name,
+            dtype=meta.dtype,
+            meta=meta,
+            align_arrays=False,
+            concatenate=None,
+        )
+        # blockwise takes the chunks from the numbers, of which each has one
+        return da.Array(weights.dask, weights.name, chunks=(self.X.chunks[0],), dtype=meta.dtype, meta=meta)
+
+    def tasks(self, function, shared):
+        """One delayed value per chunk, in their order."""
+        meta = pd.Series(dtype=object) if self.is_frame else np.empty(0, dtype=object)
+        return list(np.ravel(self.map(function, shared, meta).to_delayed()))
+
+
+def _whole_rows(X):
+    """An array whose chunks hold whole rows."""
+    return X.rechunk({1: -1}) if X.ndim == 2 and X.numblocks[1] > 1 else X
+
+
+def _array_like(X, values, name):
+    """An array with one value or row per row of X, in chunks that pair with those of X."""
+    if values is None:
+        return None
+    if not isinstance(values, da.Array):
+        raise TypeError(
+            f"X is a dask Array and {name} is of type {type(values).__name__}. Pass a dask Array: "
+            f"{name}.to_dask_array() of a dask series, or dask.array.from_array({name}, chunks=X.chunks[0])."
+        )
+    values, wanted = _whole_rows(values), X.chunks[0]
+    if values.ndim > 2:
+        raise ValueError(f"{name} must have one dimension, or two; got {values.ndim}.")
+    unknown = np.isnan([*values.chunks[0], *wanted]).any()
+    if not unknown and values.shape[0] != X.shape[0]:
+        raise ValueError(f"{name} has {values.shape[0]} values for the {X.shape[0]} rows of X; it needs one per row.")
+    if unknown and len(values.chunks[0]) != len(wanted):
+        raise ValueError(
+            f"X has {len(wanted)} chunks of rows and {name} has {len(values.chunks[0])}, of sizes that dask does not "
+            f"know. Call X.compute_chunk_sizes() and {name}.compute_chunk_sizes() first, so that they can be paired."
+        )
+    return values if unknown or values.chunks[0] == wanted else values.rechunk({0: wanted})
+
+
+def _frame_like(X, values, name):
+    """A series or frame with one value or row per row of X, in the same partitions."""
+    if values is None:
+        return None
+    if not isinstance(values, dd.Series | dd.DataFrame):
+        raise TypeError(
+            f"X is a dask DataFrame and {name} is of type {type(values).__name__}. Pass a dask Series, such as a "
+            "column of the frame that X comes from, or make X an array by X.to_dask_array(lengths=True)."
+        )
+    known = X.known_divisions and values.known_divisions
+    if values.npartitions != X.npartitions or (known and values.divisions != X.divisions):
+        raise ValueError(
+            f"X and {name} are cut into partitions differently. Take both from one frame, or cut one like the other: "
+            f"{name}.repartition(divisions=X.divisions)."
+        )
+    return values
+
+
+def _as_cut(frame):
+    """The same partitions, kept from dask's optimiser.
+
+    That joins partitions of files of which few columns are read, by itself in each collection, and those of rows and
+    labels would pair no more. Files are read once for both, since what reads them has one name.
+    """
+    parts = frame.to_delayed(optimize_graph=False)
+    return dd.from_delayed(parts, meta=frame._meta, divisions=frame.divisions, verify_meta=False)
+
+
+def _on_block(X, y, weight, number, shared):
+    """A task on one block of each array; a list holds the one block along an axis that the result lacks."""
+    function, shared, n_features = shared
+    X, y, weight = (part[0] if isinstance(part, list) else part for part in (X, y, weight))
+    with _naming_the_chunk(int(number[0])):
+        if X.shape[1] != n_features:
+            raise ValueError(f"This chunk of X has {X.shape[1]} features, and X has {n_features} by its shape.")
+        return function(int(number[0]), Given(X, y, sample_weight=weight), shared)
+
+
+def _on_partition(X, y, weight, number, shared):
+    """A task on one partition of each frame."""
+    function, shared, declared = shared
+    number = int(number.iloc[0])
+    with _naming_the_chunk(number):
+        X = Container.of(declared).bring(X, "X", needs_frame=True)
+        numbers = pd.api.types.is_numeric_dtype
+        for name, dtype in X.dtypes.items() if len(X) else ():
+            if numbers(declared[name].dtype) and not numbers(dtype):
+                raise ValueError(f"Column {name!r} of this chunk of X holds {dtype}, and numbers by X.dtypes.")
+        return function(number, Given(X, y, sample_weight=weight), shared)
+
+
+class _naming_the_chunk:  # noqa: N801 (reads as a function)
+    """Notes on an error in which chunk it happened."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is not None:
+            error.add_note(f"This happened in chunk {self.number} of X, counted from 0.")
+
+
+def _total(tasks, merge):
+    """What the tasks' results add up to, in a tree; the order of sums, hence every bit, is always the same."""
+    while len(tasks) > 1:
+        groups = [tasks[i : i + _FAN_IN] for i in range(0, len(tasks), _FAN_IN)]
+        tasks = [dask.delayed(merge)(group) for group in groups]
+    return tasks[0].compute()
+
+
+def _has_no_weight(given):
+    """Whether no row of the chunk counts, which is an error in a training set and none in a chunk of it."""
+    n, weight = num_samples(given.X), given.sample_weight
+    for name, values in (("y", given.y), ("sample_weight", weight)):
+        if values is not None and num_samples(values) != n:
+            raise ValueError(f"{name} has {num_samples(values)} values for the {n} rows of X; it needs one per row.")
+    return n == 0 or (weight is not None and not np.any(weight))
+
+
+# ---------------------------------------------------------------------------------------------
+# The sample
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How rows are drawn.
+
+    Attributes
+    ----------
+    size : int
+        Number of rows aimed at.
+    seed : int
+    by_label : bool
+        Whether labels are to have the same number of rows, as far as they have so many.
+    """
+
+    size: int
+    seed: int
+    by_label: bool
+
+    def labels(self, y, n):
+        """Code of each row's label, and by label, in the order of the codes, the number of rows."""
+        labels = pd.DataFrame(clean_labels(y, "y") if self.by_label else np.zeros(n))
+        groups = labels.groupby(list(labels.columns), sort=False)
+        n_rows = groups.size()
+        n_rows.index.names = [None] * labels.shape[1]  # numbers would be looked up among the labels
+        return groups.ngroup().to_numpy(), n_rows
+
+    def chances(self, n_rows):
+        """Chance of the rows of each label to be drawn."""
+        left, level = float(self.size), np.inf
+        counts = np.sort(n_rows.to_numpy())
+        for k, count in enumerate(counts):
+            share = left / (len(counts) - k)
+            if count > share:
+                level = max(share, _LEAST_PER_LABEL)
+                break
+            left -= count
+        return np.minimum(1.0, level / n_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Rows drawn from some chunks, in their order.
+
+    A row is in the sample if its number is below the chance of its label. The chance falls as more rows of the label
+    are met; then rows leave, and the sample is that of all rows, whatever the parts were.
+
+    Attributes
+    ----------
+    plan : _Plan
+    X : rows
+    y : ndarray or None
+    weight : ndarray of shape (n,) or None
+    numbers : ndarray of shape (n,)
+        Uniform on [0, 1).
+    n_rows : Series
+        Number of rows with weight, drawn or not, by label.
+    """
+
+    plan: _Plan
+    X: Any
+    y: np.ndarray | None
+    weight: np.ndarray | None
+    numbers: np.ndarray
+    n_rows: pd.Series
+
+    def chances(self):
+        """Chance of each row."""
+        codes, here = self.plan.labels(self.y, len(self.numbers))
+        return self.plan.chances(self.n_rows).reindex(here.index).to_numpy()[codes]
+
+    def drawn(self):
+        """The sample without the rows that are not drawn."""
+        return self.take(np.flatnonzero(self.numbers < self.chances()))
+
+    def take(self, index):
+        y, weight, numbers = (None if x is None else x[index] for x in (self.y, self.weight, self.numbers))
+        return replace(self, X=safe_indexing(self.X, index), y=y, weight=weight, numbers=numbers)
+
+    def weight_of_all(self):
+        """Weights under which the sample stands for all rows; None where it is all rows, without weights."""
+        chances = self.chances()
+        if self.weight is None and (chances == 1.0).all():
+            return None
+        return (1.0 if self.weight is None else self.weight) / chances
+
+
+def _draw(number, given, plan):
+    """What one chunk has for the sample; None where it has no row that counts."""
+    if _has_no_weight(given):
+        return None
+    X, y, n = given.X, given.y, num_samples(given.X)
+    check_index(X=X, y=y, sample_weight=given.sample_weight)
+    weight = None if given.sample_weight is None else check_weights(given.sample_weight, "sample_weight", n)
+    y = None if y is None else clean_labels(y, "y") if plan.by_label else np.asarray(y)
+    rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(number,)))
+    kept = slice(None) if weight is None else weight > 0
+    _, n_rows = plan.labels(None if y is None else y[kept], n)
+    sample = _Sample(plan, X, y, weight, rng.random(n), n_rows)
+    return sample.drawn() if weight is None else sample.take(np.flatnonzero(kept)).drawn()
+
+
+def _join(samples):
+    """The sample of several parts, in their order."""
+    samples = [sample for sample in samples if sample is not None]
+    if len(samples) < 2:
+        return samples[0] if samples else None
+    first = samples[0]
+    n_rows = pd.concat([sample.n_rows for sample in samples])
+    n_rows = n_rows.groupby(level=list(range(n_rows.index.nlevels)), sort=False).sum()
+    y, weight, numbers = (
+        None if getattr(first, name) is None else np.concatenate([getattr(sample, name) for sample in samples])
+        for name in ("y", "weight", "numbers")
+    )
+    return _Sample(first.plan, _stacked([sample.X for sample in samples]), y, weight, numbers, n_rows).drawn()
+
+
+def _stacked(parts):
+    """Rows of several chunks as one."""
+    if isinstance(parts[0], pd.DataFrame):
+        return concat(parts, ignore_index=True)  # which unites categories
+    return sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
+
+
+# ---------------------------------------------------------------------------------------------
+# The two passes
+
+
+def _learn(number, given, shared):
+    """What one chunk adds: the sums of weights by group, and the log normalisers by group and column."""
+    intake, model = shared
+    basis, n_groups = model.basis, model.target.n_groups
+    stream = Stream(basis, np.zeros(n_groups), np.full((n_groups, len(basis.columns.weight)), -np.inf), None)
+    if _has_no_weight(given):
+        intake.check(given.X, "X", least=0)
+    else:
+        stream = stream.learn(check_chunk(given, intake, model.target).rows)
+    return stream.group_weight, stream.log_normalisers
+
+
+def _merge(parts):
+    """What several parts add."""
+    weights, normalisers = zip(*parts, strict=True)
+    return np.sum(weights, axis=0), np.logaddexp.reduce(normalisers)
+
+
+def _weigh(number, given, shared):
+    """The weights of one chunk."""
+    intake, model, dtype = shared
+    if _has_no_weight(given):
+        intake.check(given.X, "X", least=0)
+        weights = np.zeros(num_samples(given.X))
+    else:
+        chunk = check_chunk(given, intake, model.target)
+        weights = chunk.scatter(model.weigh(chunk.rows))
+    weights = weights.astype(dtype, copy=False)
+    return pd.Series(weights, given.X.index, name="sample_weight") if isinstance(given.X, pd.DataFrame) else weights

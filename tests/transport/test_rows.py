@@ -1,0 +1,78 @@
+"""Rows that are made block by block are those of a copy, to the bit."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from skotw._transport.blocks import Block, Compute
+from skotw._transport.cost import EuclideanCost, cosine_cost, squared_euclidean_cost, squared_rows, unit_rows
+from skotw._transport.rows import LazyRows, fetch, reference_of
+from skotw._transport.standardise import Standardise
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(3.0, 2.0, (50, 6))
+Z = RNG.normal(3.0, 2.0, (7, 6))
+ORDER = RNG.permutation(50)
+BLOCKS = [Block(0, 0, 20), Block(0, 20, 27), Block(0, 27, 50)]
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+@dtypes
+@pytest.mark.parametrize("order", [None, ORDER, ORDER[:30]])
+@pytest.mark.parametrize("standardised", [False, True])
+def test_lazy_rows_are_those_of_a_standardised_copy_in_that_order(dtype, order, standardised):
+    A = X.astype(dtype)
+    A.flags.writeable = False
+    scaler = Standardise.fit(A, None, Compute())
+    rows, copy = LazyRows(A), A
+    if standardised:
+        rows, copy = scaler.lazily(A), scaler.transform(A, Compute())
+    if order is not None:
+        rows, copy = rows.in_order(order), copy[order]
+    assert rows.shape == copy.shape
+    assert rows.dtype == reference_of(rows).dtype == dtype
+    work = {}
+    for block in (Block(0, 0, 20), Block(0, 20, 27)):
+        assert_array_equal(fetch(rows, block, work), copy[block.rows], strict=True)
+    assert_array_equal(rows[:], copy)
+    assert_array_equal(rows[np.array([3, 1])], copy[[3, 1]])
+
+
+def test_an_order_of_rows_in_order_is_one_of_the_rows_themselves():
+    rows = LazyRows(X).in_order(ORDER).in_order(np.arange(50)[::-1])
+    assert_array_equal(rows[:], X[ORDER][::-1])
+
+
+@dtypes
+@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
+@pytest.mark.parametrize("columns", [slice(0, 7), slice(2, 4)])  # more than features, and fewer
+def test_costs_of_lazy_rows_are_those_of_a_copy(dtype, metric, columns):
+    A, B, lazy = X.astype(dtype), Z.astype(dtype), LazyRows(X.astype(dtype)).in_order(ORDER)
+    B[0] = A[ORDER[3]]  # a pair at distance zero
+
+    def cost(rows):
+        if metric == "cosine":
+            return cosine_cost(unit_rows(rows, Compute()), B)
+        center = B.mean(axis=0)
+        squared = squared_euclidean_cost(squared_rows(rows, Compute(), center), B, center)
+        return squared if metric == "sqeuclidean" else EuclideanCost(squared)
+
+    ours, theirs = cost(lazy), cost(A[ORDER])
+    assert ours.shape == theirs.shape == (50, 7)
+    p, b = RNG.dirichlet(np.ones(50)), np.full(7, 1 / 7)
+    assert ours.mean(p, b, Compute()) == theirs.mean(p, b, Compute())
+    work = {}
+    for block in BLOCKS:
+        L, expected = (c.kernel(2.0).block(block, columns, w) for c, w in ((ours, work), (theirs, {})))
+        assert_array_equal(L, expected, strict=True)
+
+
+def test_lazy_rows_whose_squares_leave_the_floats_are_replaced():
+    A = X.copy()
+    A[ORDER[5]] *= 1e200
+    A[ORDER[6]] *= 1e-200
+    before = A.copy()
+    rows = unit_rows(LazyRows(A).in_order(ORDER), Compute())
+    norms = np.linalg.norm(rows.X[:] * rows.scale[:, None], axis=1)
+    np.testing.assert_allclose(norms, 1.0)
+    assert_array_equal(A, before)

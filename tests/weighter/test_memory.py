@@ -1,0 +1,44 @@
+"""What a fit holds beside the rows."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from sklearn import config_context
+
+from skotw import OTSampleWeighter
+
+
+@pytest.mark.parametrize("order", ["mixed", "sorted"])
+@pytest.mark.parametrize(
+    "params", [{"embedding": None, "reg": 0.1}, {}, {"metric": "sqeuclidean"}, {"label_cost": "hard"}], ids=str
+)
+def test_a_fit_makes_no_copy_of_the_rows(order, params):
+    rng = np.random.default_rng(0)
+    n, d = 30_000, 400
+    X = rng.standard_normal((n, d), dtype=np.float32)
+    y = rng.integers(0, 3, n)
+    y = np.sort(y) if order == "sorted" else y
+    X_meta, y_meta = rng.standard_normal((12, d)).astype(np.float32), np.arange(12) % 3
+    with config_context(working_memory=2):
+        weighter = OTSampleWeighter(n_jobs=1, **params)
+        weighter.fit(X[::300], y[::300], X_meta, y_meta)  # what is made once
+        tracemalloc.start()
+        weighter.fit(X, y, X_meta, y_meta)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < X.nbytes / 2  # blocks, and some numbers per row
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean", "manhattan"])
+@pytest.mark.parametrize("embedding", ["scale", None])
+def test_rows_that_stay_where_they_are_weigh_what_sorted_ones_do(metric, embedding):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(2.0, 3.0, (300, 5)), rng.integers(0, 4, 300)
+    X_meta, y_meta = rng.normal(2.0, 3.0, (16, 5)), np.arange(16) % 4
+    order = np.argsort(y, kind="stable")
+    mixed, ordered = (OTSampleWeighter(metric=metric, embedding=embedding) for _ in range(2))
+    mixed.fit(X, y, X_meta, y_meta)
+    ordered.fit(X[order], y[order], X_meta, y_meta)
+    np.testing.assert_allclose(mixed.sample_weight_[order], ordered.sample_weight_, rtol=1e-9)
+    np.testing.assert_allclose(mixed.weigh(X, y), mixed.sample_weight_, rtol=1e-9)
