@@ -79,7 +79,7 @@ class DaskSampleWeighter(BaseEstimator):
     numbers bit for bit.
 
     Progress is dask's: the dashboard of a cluster names the tasks ``draw``, ``learn`` and ``weigh``, and
-    :class:`dask.diagnostics.ProgressBar` shows a bar elsewhere.
+    ``dask.diagnostics.ProgressBar`` shows a bar elsewhere.
 
     Examples
     --------
