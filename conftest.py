@@ -9,6 +9,7 @@ _NEEDS = {
     "skotw/dask.py": ("dask", "pandas"),
     "skotw/deep/*": ("torch", "skorch"),
     "skotw/_transport/fused_kernels.py": ("torch", "triton"),
+    "skotw/plotting.py": ("matplotlib",),
 }
 collect_ignore_glob = [
     path for path, names in _NEEDS.items() if any(importlib.util.find_spec(name) is None for name in names)

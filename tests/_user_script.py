@@ -21,6 +21,14 @@ from skotw import (
 from skotw.datasets import flip_labels, make_long_tailed
 from skotw.meta import balanced_meta_split, class_prototypes
 from skotw.metrics import class_weight_mass, effective_sample_size, mislabel_auc, transport_distance
+from skotw.plotting import (
+    LabelErrorsDisplay,
+    LabelReliabilityDisplay,
+    RegularizationPathDisplay,
+    SampleWeightDisplay,
+    TransportPlanDisplay,
+    WeightHistoryDisplay,
+)
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -52,6 +60,7 @@ def weights() -> None:
     assert_type(weighter.fit_weights(X, noisy, X_meta, y_meta), Array)
     assert_type(weighter.weigh(X, y), Array)
     assert_type(weighter.label_confidence(X, y), Floats)
+    assert_type(weighter.report().mass_after, Floats)
     found = find_label_errors(X, noisy, X_meta, y_meta, weighter=weighter)
     assert_type(found.indices, Integers)
     assert_type(found.confidence, Floats)
@@ -87,6 +96,24 @@ def estimators() -> None:
     assert len(X_drawn) == len(y_drawn)
     with config_context(enable_metadata_routing=True):
         make_weighted_pipeline(LogisticRegression(max_iter=1000)).fit(X, y, X_meta=X_meta, y_meta=y_meta)
+
+
+def pictures() -> None:
+    import matplotlib.pyplot as plt
+
+    X, y, X_meta, y_meta = data()
+    weighter = OTSampleWeighter().fit(X, y, X_meta, y_meta)
+    assert_type(SampleWeightDisplay.from_estimator(weighter, color="black"), SampleWeightDisplay)
+    assert_type(SampleWeightDisplay.from_weights([1.0, 2.0], ["a", "b"]).plot(kind="weights"), SampleWeightDisplay)
+    assert_type(LabelReliabilityDisplay.from_estimator(weighter), LabelReliabilityDisplay)
+    path = RegularizationPathDisplay.from_estimator(weighter, X, y, X_meta, y_meta, reg=[0.1, 1.0])
+    assert_type(path, RegularizationPathDisplay)
+    assert_type(TransportPlanDisplay.from_estimator(weighter, X, y), TransportPlanDisplay)
+    history = WeightHistoryDisplay(epoch=np.arange(2), effective_size=np.ones(2), largest=np.ones(2))
+    assert_type(history.plot(), WeightHistoryDisplay)
+    found = find_label_errors(X, y, X_meta, y_meta, weighter=weighter)
+    assert_type(LabelErrorsDisplay.from_errors(found), LabelErrorsDisplay)
+    plt.close("all")
 
 
 def networks() -> None:
@@ -133,4 +160,5 @@ if __name__ == "__main__":
     assert_type(skotw.__version__, str)
     weights()
     estimators()
+    pictures()
     networks()

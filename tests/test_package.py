@@ -18,7 +18,7 @@ import skotw
 from . import _user_script
 
 ROOT = Path(__file__).parents[1]
-PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics"]
+PUBLIC_MODULES = ["skotw", "skotw.datasets", "skotw.meta", "skotw.metrics", "skotw.plotting"]
 NEEDS = {"skotw.deep": ("torch", "skorch"), "skotw.dask": ("dask", "pandas")}
 EXTRA_MODULES = [module for module, packages in NEEDS.items() if all(map(importlib.util.find_spec, packages))]
 PUBLIC_OBJECTS = [
@@ -208,6 +208,8 @@ def test_script_of_a_user_calls_all_that_is_public():
     assert [name for _, name in PUBLIC_OBJECTS if not re.search(rf"\b{name}\b", code)] == []
     _user_script.weights()
     _user_script.estimators()
+    if importlib.util.find_spec("matplotlib"):
+        _user_script.pictures()
     if "skotw.deep" in EXTRA_MODULES:
         _user_script.networks()
     if "skotw.dask" in EXTRA_MODULES:

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances
 from sklearn.pipeline import make_pipeline
@@ -297,7 +298,21 @@ OURS = {
     "paper's setting": ot(PAPER, "balanced"),
 }
 MAIN = {**CHEAP, **OURS, "oracle": oracle}
+SUPERVISED = OTSampleWeighter(embedding="supervised", prior="confidence", random_state=0)
+LINEAR = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 ABLATION = {
+    "supervised, prior balanced": ot(clone(SUPERVISED).set_params(prior="balanced")),
+    "scaled, prior confidence": ot(clone(SUPERVISED).set_params(embedding="scale")),
+    "supervised by logistic regression": ot(clone(SUPERVISED).set_params(embedding=LINEAR)),
+    "supervised by a forest": ot(
+        clone(SUPERVISED).set_params(
+            embedding=RandomForestClassifier(100, min_samples_leaf=3, oob_score=True, random_state=0)
+        )
+    ),
+    **{f"supervised, reg {reg:g}": ot(clone(SUPERVISED).set_params(reg=reg)) for reg in REGS},
+    **{f"supervised, trusted {share:g}": ot(SUPERVISED, share) for share in SHARES},
+    "supervised, trusted as they are": ot(SUPERVISED, "balanced"),
+    "supervised, label cost only": ot(clone(SUPERVISED).set_params(label_weight=1.0)),
     "scaled, feature cost only": ot(OTSampleWeighter(label_weight=0.0)),
     "scaled, label cost only": ot(OTSampleWeighter(label_weight=1.0)),
     "scaled, prior uniform": ot(OTSampleWeighter(prior="uniform")),

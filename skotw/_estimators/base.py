@@ -24,6 +24,7 @@ from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_trusted_once
 from skotw._weighter.labels import target_kind
+from skotw._weighter.report import ShowsReport
 from skotw._weighter.verified import Verified
 
 from .balanced_twice import warn_balanced_twice
@@ -84,7 +85,7 @@ class Sets:
     rows: np.ndarray | None = None
 
 
-class WeighsFirst(BaseEstimator):
+class WeighsFirst(ShowsReport, BaseEstimator):
     """Base of estimators that learn the weights of a training set and of the meta rows that join it."""
 
     _parameter_constraints = {

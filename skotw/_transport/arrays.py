@@ -32,7 +32,7 @@ def to_numpy(x: Any) -> NDArray[Any]:
     if isinstance(x, np.ndarray):
         return x
     if is_torch_array(x):
-        return np.asarray(x.detach().cpu())
+        return np.asarray(x.detach().cpu().numpy())
     return np.asarray(to_device(x, "cpu"))
 
 

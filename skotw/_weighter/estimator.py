@@ -31,6 +31,7 @@ from .feature_cost import METRICS
 from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
+from .report import RowGroups, ShowsReport, WeightReport, report_of
 from .sets import SortedRows
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
@@ -111,7 +112,7 @@ class _OnDemand:
 _NO_CLASSES = "The confidence of labels compares classes, and the weighter was fitted without any."
 
 
-class OTSampleWeighter(BaseEstimator):
+class OTSampleWeighter(ShowsReport, BaseEstimator):
     r"""Learn how much each training sample should count, by optimal transport to trusted ones.
 
     Mass that lies on a few trusted examples, the *meta set*, is transported to the training samples at a cost that
@@ -416,7 +417,8 @@ class OTSampleWeighter(BaseEstimator):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             chunk = checked.chunk
             rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
-            self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows)
+            groups = RowGroups.of(start.ordered, chunk)
+            self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows, groups=groups)
         return self
 
     def fit_weights(
@@ -715,6 +717,47 @@ class OTSampleWeighter(BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.plan(chunk.rows))
 
+    def report(self) -> WeightReport:
+        """Say what became of the training rows, class by class, and what to change.
+
+        Returns
+        -------
+        report : WeightReport
+            ``print(report)`` shows it as text and a notebook as a table; ``report.to_frame()`` has the classes as a
+            data frame of pandas. Per class: ``count``, ``mass_before`` and ``mass_after`` (shares of the given and of
+            the learned weights), ``effective_size``, and ``precision`` of the labels with its standard error
+            ``precision_se``. ``heaviest`` and ``lightest`` are the rows that carry most and least, as (row, label,
+            weight). ``warnings`` name what looks wrong, and the parameter to change.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the weighter is not fitted.
+        ValueError
+            If it was fitted by :meth:`partial_fit`, which weighs no rows, or in one of several processes.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skotw import OTSampleWeighter
+        >>> from skotw.meta import balanced_meta_split
+        >>> X, y, X_meta, y_meta = balanced_meta_split(*load_iris(return_X_y=True), n_per_class=5, random_state=0)
+        >>> report = OTSampleWeighter().fit(X, y, X_meta, y_meta).report()
+        >>> report.count
+        array([45, 45, 45])
+        >>> report.mass_before.round(2)
+        array([0.33, 0.33, 0.33])
+        >>> report.warnings
+        ()
+        """
+        check_is_fitted(self)
+        if self._row_groups is None:
+            raise ValueError(
+                "A report needs the weights of all rows, which neither partial_fit nor one of several processes has. "
+                "Call fit on a sample of the rows, and ask that weighter."
+            )
+        return report_of(self._model, self._row_groups, self.sample_weight_)
+
     def set_params(self, **params: Any) -> Self:
         """Set parameters, all of them or none.
 
@@ -767,12 +810,12 @@ class OTSampleWeighter(BaseEstimator):
         else:
             super()._validate_params()
 
-    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None, rows=None):
+    def _publish(self, intake, fitted, reference, sample_weight=None, stream=None, drift=None, rows=None, groups=None):
         """Take over what a fit has found, without a trace of an earlier one; ``reference`` is like the rows."""
         for name in _FITTED:
             vars(self).pop(name, None)
         self._intake, self._model, self._stream, self._drift = intake, fitted, stream, drift
-        self._training_rows = rows
+        self._training_rows, self._row_groups = rows, groups
         vars(self).update(intake.features)
         self.embedding_ = intake.whole_embedding
         self.potentials_ = like(fitted.potentials, reference)

@@ -716,10 +716,13 @@ def _log_normalisers(basis, ordered):
 def _prototypes(origin, k):
     """K prototypes per group, with the weight that each stands for."""
     Z, target = origin.Z, origin.target
-    codes, weight = target.meta_codes, origin.weight
+    rows, codes, weight = Z, target.meta_codes, origin.weight
     if not isinstance(Z, np.ndarray) and not sparse.issparse(Z):
-        codes, weight = namespace(Z).asarray(codes, device=Z.device), like(weight, Z)
-    means, groups, mass = group_prototypes(Z, codes, target.n_groups, weight, int(k))
+        if k > 1:
+            rows = to_numpy(Z)  # they are clustered on the host
+        else:
+            codes, weight = namespace(Z).asarray(codes, device=Z.device), like(weight, Z)
+    means, groups, mass = group_prototypes(rows, codes, target.n_groups, weight, int(k))
     groups = to_numpy(groups).astype(np.intp)
     mass = to_numpy(mass).astype(np.float64)
     values = target.labels[groups] if target.kind == "columns" else target.meta_values

@@ -23,6 +23,7 @@ from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.feature_cost import GEMM_METRICS
 from skotw._weighter.input import Intake, check_chunk, check_sets, check_settings
 from skotw._weighter.model import Reduction, Stream, settle, solve
+from skotw._weighter.report import RowGroups
 from skotw._weighter.settings import Settings, can_stream
 
 __all__ = ["all_reduce", "check_weighter", "fit_features", "weigh_features"]
@@ -164,7 +165,9 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted):
         fitted, weights = solve(start)
     weights = to_numpy(checked.chunk.scatter(weights))
     intake = Intake(settings, checked.intake.features, checked.intake.embedding, checked.intake.widen)
-    new._publish(intake, _on_host(fitted), weights, weights)
+    # other processes have rows of which this one knows sums alone
+    groups = None if shared else RowGroups.of(start.ordered, checked.chunk)
+    new._publish(intake, _on_host(fitted), weights, weights, groups=groups)
     return new, weights
 
 

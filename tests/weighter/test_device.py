@@ -6,6 +6,8 @@ import sklearn
 from sklearn.datasets import make_classification
 
 from skotw import OTSampleWeighter
+from skotw._weighter import model
+from skotw.meta._prototypes import group_prototypes
 
 torch = pytest.importorskip("torch")
 
@@ -26,7 +28,9 @@ def on(device, values):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("metric", ["cosine", "sqeuclidean", "euclidean"])
-@pytest.mark.parametrize("params", [{}, {"reg": 0.1, "reg_prior": 0.3}, {"n_prototypes": 1}, {"label_cost": "hard"}])
+@pytest.mark.parametrize(
+    "params", [{}, {"reg": 0.1, "reg_prior": 0.3}, {"n_prototypes": 1}, {"n_prototypes": 2}, {"label_cost": "hard"}]
+)
 def test_torch_tensors_under_array_api_dispatch(sets, metric, params, device):
     X, y, X_meta, y_meta = sets
     expected = OTSampleWeighter(metric=metric, embedding=None, **params).fit(X, y, X_meta, y_meta)
@@ -39,6 +43,22 @@ def test_torch_tensors_under_array_api_dispatch(sets, metric, params, device):
     assert w.device == X.device
     np.testing.assert_allclose(w.cpu().numpy(), expected.sample_weight_, rtol=1e-9)
     np.testing.assert_allclose(again.cpu().numpy(), w.cpu().numpy(), rtol=1e-9)
+
+
+def test_prototypes_are_clustered_on_the_host(sets, monkeypatch):
+    """scikit-learn's k-means takes no tensors, and those of a GPU do not become arrays by themselves."""
+    taken = []
+
+    def spy(Z, *args):
+        taken.append(Z)
+        return group_prototypes(Z, *args)
+
+    monkeypatch.setattr(model, "group_prototypes", spy)
+    X, y, X_meta, y_meta = sets
+    with sklearn.config_context(array_api_dispatch=True):
+        OTSampleWeighter(embedding=None, n_prototypes=2).fit(on("cpu", X), y, on("cpu", X_meta), y_meta)
+    (Z,) = taken
+    assert isinstance(Z, np.ndarray)
 
 
 @pytest.mark.parametrize("device", DEVICES)
