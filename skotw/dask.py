@@ -30,7 +30,7 @@ from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_chunk
 from skotw._weighter.labels import target_kind
 from skotw._weighter.model import Stream
-from skotw._weighter.settings import can_stream
+from skotw._weighter.settings import can_stream, is_supervised
 
 __all__ = ["DaskSampleWeighter"]
 
@@ -79,7 +79,7 @@ class DaskSampleWeighter(BaseEstimator):
     numbers bit for bit.
 
     Progress is dask's: the dashboard of a cluster names the tasks ``draw``, ``learn`` and ``weigh``, and
-    :class:`dask.diagnostics.ProgressBar` shows a bar elsewhere.
+    ``dask.diagnostics.ProgressBar`` shows a bar elsewhere.
 
     Examples
     --------
@@ -154,8 +154,9 @@ class DaskSampleWeighter(BaseEstimator):
             If X, y or ``sample_weight`` are no dask collections, or not of one kind.
         ValueError
             As :meth:`skotw.OTSampleWeighter.fit`, naming the chunk where it lies in one; also if the chunks of X, y
-            and ``sample_weight`` do not pair up, or if ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask
-            for all rows at once. After any error the weighter is as it was before.
+            and ``sample_weight`` do not pair up, or if ``reg_prior > 0``, ``max_weight``, ``solver="gradient"``,
+            ``embedding="supervised"`` or ``prior="confidence"`` ask for all rows at once. After any error the weighter
+            is as it was before.
 
         Warns
         -----
@@ -229,6 +230,12 @@ class DaskSampleWeighter(BaseEstimator):
 
 
 def _refuse_all_at_once(weighter):
+    if is_supervised(weighter.embedding):
+        raise ValueError(
+            "A supervised embedding is learned from all rows at once, and no chunk has them. Leave embedding at its "
+            "default, or fit s = OTSampleWeighter(embedding='supervised') to a random sample in memory and pass "
+            "embedding=FrozenEstimator(s.embedding_)."
+        )
     try:
         can_stream(weighter)
     except AttributeError as error:

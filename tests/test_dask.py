@@ -456,6 +456,11 @@ def test_collections_that_do_not_pair_are_refused_at_once(sets):
         ({"max_weight": 3.0}, r"max_weight=3.0 needs all rows at once.*cap those that come out, by dask.array.minimum"),
         ({"reg_prior": 1.0}, r"reg_prior=1.0 needs all rows at once, and no chunk has them. Leave reg_prior at its"),
         ({"solver": "gradient"}, "solver='gradient' needs all rows at once"),
+        ({"prior": "confidence"}, "prior='confidence' needs all rows at once"),
+        (
+            {"embedding": "supervised"},
+            "^A supervised embedding is learned from all rows at once, and no chunk",
+        ),
     ],
 )
 def test_what_needs_all_rows_is_refused(sets, params, match):

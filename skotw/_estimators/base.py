@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
-from skotw._validation import label_columns, named, set_all_or_none, unchanged_on_error, warn
+from skotw._validation import label_columns, named, set_all_or_none, to_numpy, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_trusted_once
@@ -165,7 +165,7 @@ class WeighsFirst(ShowsReport, BaseEstimator):
             self.weighter_ = weighter.fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight, **trusted)
         self.weighter_._forget_rows()
         if X_meta is not None or verified is not None:
-            _warn_lost(self.weighter_, self.include_meta)
+            _warn_lost(self.weighter_, self.include_meta, "y_meta" if verified is None else "y_verified")
         if verified is not None:
             if self.include_meta:
                 return Sets(given, X, y, verified)
@@ -178,7 +178,8 @@ class WeighsFirst(ShowsReport, BaseEstimator):
 
     def _set_weights(self, sets, transported):
         """Set the weights of both sets from what the transport says; return those of the rows to train on."""
-        self.sample_weight_ = np.asarray(transported, dtype=np.float64)
+        transported = np.asarray(to_numpy(transported), dtype=np.float64)  # of tensors they are one
+        self.sample_weight_ = transported
         self.sample_weight_meta_ = np.empty(0)
         verified = sets.verified
         if (sets.given.X_meta is not None or verified is not None) and self.include_meta:
@@ -367,7 +368,7 @@ def _warn_drawn_features(X, X_meta):
             return
 
 
-def _warn_lost(weighter, include_meta):
+def _warn_lost(weighter, include_meta, trusted):
     """Warn of meta classes without training rows."""
     model = weighter._model
     names = model.target.group_names()
@@ -375,6 +376,7 @@ def _warn_lost(weighter, include_meta):
     if lost:
         fate = "They join training none the less" if include_meta else "They are not trained on"
         warn(
-            f"y_meta has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. If a "
-            "fold of a cross-validation lost these labels, stratify it; if y spells them otherwise, correct y_meta.",
+            f"{trusted} has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. "
+            "If a fold of a cross-validation lost these labels, stratify it; if y spells them otherwise, correct "
+            f"{trusted}.",
         )

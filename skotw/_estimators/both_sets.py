@@ -61,24 +61,24 @@ def with_verified(y, verified):
         If y holds codes of the labels, or labels are missing of rows that were not reviewed.
     """
     noisy = clean_labels(labels_and_missing(y)[0][verified.others], "y", verified.others)
-    _refuse_recoded(noisy, verified.labels)
+    _refuse_recoded(noisy, verified.labels, "y_verified")
     both = join_labels(noisy, verified.labels)
     labels = np.empty_like(both)
     labels[np.concatenate([verified.others, verified.rows])] = both
     return labels
 
 
-def _refuse_recoded(y, y_meta):
+def _refuse_recoded(y, y_meta, name="y_meta"):
     """Some meta-estimators hand on codes in place of the labels, while the labels of the meta set stay as they were."""
-    seen, trusted = (set(labels.ravel().tolist()) for labels in (clean_labels(y, "y"), clean_labels(y_meta, "y_meta")))
+    seen, trusted = (set(labels.ravel().tolist()) for labels in (clean_labels(y, "y"), clean_labels(y_meta, name)))
     codes = seen in (set(range(len(seen))), {-1, 1})
     if codes and not trusted <= seen and (len(seen) == 2 or not seen <= trusted):
         raise ValueError(
-            f"y holds {named(sorted(seen))} and y_meta holds {named(sorted(trusted, key=str))}: y seems to have been "
+            f"y holds {named(sorted(seen))} and {name} holds {named(sorted(trusted, key=str))}: y seems to have been "
             "recoded. OneVsRestClassifier and its like binarise labels; BaggingClassifier, VotingClassifier and some "
             "others number them. Turn the nesting around, OTWeightedClassifier(OneVsRestClassifier(...)), or, where "
-            "labels are numbered, give y and y_meta as numbers from 0 on. If y has lost labels to a fold, stratify; "
-            "if y never had them, take their rows out of the meta set."
+            f"labels are numbered, give y and {name} as numbers from 0 on. If y has lost labels to a fold, stratify; "
+            "if y never had them, take their rows out of the trusted ones."
         )
 
 

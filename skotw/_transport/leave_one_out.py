@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from skotw._transport.arrays import dtype_of, functions, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, sum_blocks
-from skotw._transport.cost import LOG2E, Cost
+from skotw._transport.cost import Cost
 from skotw._transport.problem import Problem
 
 
@@ -65,36 +65,40 @@ def own_class_votes(
     row_weights = like(a, cost.reference)
     ones = like(np.ones(min(partition.block_rows, partition.n_rows)), cost.reference)
 
-    def powers(block: Block, work: dict[str, Any], L: Any) -> Iterator[Any]:
+    def exponents(block: Block, work: dict[str, Any]) -> Any:
+        # at most 0: powers of a kernel that is above 1 overflow, in single precision soon
+        L = kernel.block(block, slice(None), work)
+        L -= kernel.constant
+        return L
+
+    def powers(L: Any) -> Iterator[Any]:
         E = fn.exp2(L, out=L)
         for r in range(n_eps):
             yield fn.multiply(E, E, out=E) if r else E
 
     def block_sums(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-        row, L = row_weights[block.rows], kernel.block(block, slice(None), work)
-        return np.stack([to_numpy(fn.matmul(row, E)) for E in powers(block, work, L)])
+        row, L = row_weights[block.rows], exponents(block, work)
+        return np.stack([to_numpy(fn.matmul(row, E)) for E in powers(L)])
 
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         sums = total(sum_blocks(block_sums, partition, compute, xp, np.zeros((n_groups, n_eps, n_columns))))
-        # log E_r is 2^r log E_0, its constant as well
-        constants = kernel.constant / LOG2E * np.exp2(np.arange(n_eps))[:, None]
         eps = np.array([[problem.eps] for problem in problems])
         # log of a group's part of the sum over all rows of p_i exp(-C_iq / eps), but for the sum that stands in sums
-        log_part = problems[0].log_ratio[:, None, None] - constants - problems[0].label_costs()[:, None, :] / eps
+        log_part = problems[0].log_ratio[:, None, None] - problems[0].label_costs()[:, None, :] / eps
         log_normaliser = np.logaddexp.reduce(log_part + np.log(sums), axis=0)
         log_scale = problems[0].log_mass + log_part - log_normaliser  # T_iq = a_i E_iq scale_gq
         scale = np.exp(np.where(sums > 0, log_scale, -np.inf))
         scales = like(scale, cost.reference)
 
         def block_votes(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-            row, L = row_weights[block.rows], kernel.block(block, slice(None), work)
+            row, L = row_weights[block.rows], exponents(block, work)
             shape = (block.n_rows, n_columns)
             V = fn.multiply(L, vote_rate / rate, out=scratch(work, "votes", shape, cost.reference))
             V = fn.exp2(V, out=V)
             V = fn.multiply(V, row[:, None], out=V)
             both = scratch(work, "both", shape, cost.reference)
             mass, own = [], []
-            for r, E in enumerate(powers(block, work, L)):
+            for r, E in enumerate(powers(L)):
                 column_scale = scales[block.group, r]
                 mass.append(fn.matmul(E, column_scale))  # what the rows weigh, a_i apart
                 own.append(fn.matmul(ones[: block.n_rows], fn.multiply(E, V, out=both)) * column_scale)
@@ -107,7 +111,7 @@ def own_class_votes(
         rest, left = _difference(mass, moved, cost), _difference(votes, own, cost)
         share = np.where(rest > 0, left / rest, 0.0) * mass  # (G, R, M)
         of_own = share[column_group, :, np.arange(n_columns)].T / share.sum(axis=0)
-    sound = np.isfinite(scale).all(axis=(0, 2)) & (sums > 0).any(axis=0).all(axis=1)
+    sound = np.isfinite(scale).all(axis=(0, 2)) & (sums.max(axis=0) > 0).all(axis=1)
     alone = np.bincount(column_group)[column_group] < 2
     return np.where(sound[:, None] & ~alone, of_own, np.nan)
 

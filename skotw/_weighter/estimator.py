@@ -224,8 +224,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     label_confidence_ : ndarray of shape (n_samples,)
         How much speaks for the label of each training row, in [0, 1]: the share of its own label in what the row would
         weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. Computed when first
-        asked for, or pickled; until then the weighter keeps the embedded rows. Absent without classes, and after
-        ``partial_fit``.
+        asked for, or pickled; until then the weighter keeps the embedded rows, of an array X itself: where that is
+        written to meanwhile, call :meth:`label_confidence`. Absent without classes, and after ``partial_fit``.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int

@@ -140,6 +140,8 @@ def find_label_errors(
     ------
     ValueError
         If ``y`` holds no classes, or as :meth:`OTSampleWeighter.fit`.
+    TypeError
+        If ``weighter`` is no :class:`OTSampleWeighter`.
 
     Warns
     -----
@@ -171,6 +173,11 @@ def find_label_errors(
     >>> bool(wrong[found.suspects].mean() > 0.85)
     True
     """
+    if not isinstance(weighter, OTSampleWeighter | None):
+        raise TypeError(
+            f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. A classifier whose word is "
+            "to count goes into one: OTSampleWeighter(embedding=classifier, prior='confidence')."
+        )
     weighter = _default_weighter(random_state) if weighter is None else clone(weighter)
     weighter.fit(
         X,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-__all__ = ["Settings", "can_stream"]
+__all__ = ["Settings", "can_stream", "is_supervised"]
 
 # Parameters that do not change a number, and may change from chunk to chunk.
 _HARMLESS = ("n_jobs", "verbose")
@@ -61,7 +61,7 @@ class Settings:
     @property
     def supervised(self):
         """Whether rows are compared by what models say of them."""
-        return _is_supervised(self.embedding)
+        return is_supervised(self.embedding)
 
     @property
     def asks_models(self):
@@ -84,7 +84,7 @@ def can_stream(settings):
         "solver": settings.solver == "exact",
         "prior": settings.prior != "confidence",
     }
-    if _is_supervised(settings.embedding):
+    if is_supervised(settings.embedding):
         raise AttributeError(
             "A supervised embedding is learned from all rows at once: use fit. For partial_fit leave embedding at its "
             "default, or fit s = OTSampleWeighter(embedding='supervised') to a random sample and pass "
@@ -103,7 +103,7 @@ def _is_learner(embedding):
     return hasattr(embedding, "predict_proba") and not hasattr(embedding, "transform")
 
 
-def _is_supervised(embedding):
+def is_supervised(embedding):
     return _is_learner(embedding) or (isinstance(embedding, str) and embedding == "supervised")
 
 

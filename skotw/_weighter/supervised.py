@@ -212,6 +212,7 @@ def _out_of_fold(learner, rows, codes, weight, folds, n_classes):
     models, proba = [], np.zeros((len(codes), n_classes))
     for fold in np.unique(folds):
         fitted, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        fitted = fitted if len(fitted) else asked  # all rows repeat each other: no model tells them apart
         model = fit_learner(clone(learner), safe_indexing(rows, fitted), codes[fitted], weight[fitted])
         proba[asked] = predict_classes(model, safe_indexing(rows, asked), n_classes)
         models.append(model)

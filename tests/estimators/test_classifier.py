@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -20,7 +21,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
+from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -422,3 +423,17 @@ def test_frames_reach_the_inner_classifier_as_frames():
     X_meta, y_meta = mixed_frame(20, 1)
     rows, *_ = seen(X, y, X_meta, y_meta)
     pd.testing.assert_frame_equal(rows, pd.concat([X, X_meta], ignore_index=True))
+
+
+def test_tensors_under_array_api_dispatch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    y, y_meta = np.arange(60) % 2, np.arange(8) % 2
+    X, X_meta = (rng.normal(size=(len(labels), 3)) + 2.0 * labels[:, None] for labels in (y, y_meta))
+    expected = OTWeightedClassifier().fit(X, y, X_meta=X_meta, y_meta=y_meta)
+    with config_context(array_api_dispatch=True):
+        clf = OTWeightedClassifier().fit(torch.tensor(X), torch.tensor(y), X_meta=torch.tensor(X_meta), y_meta=y_meta)
+        resampled = OTResampler().fit(torch.tensor(X), torch.tensor(y), X_meta=X_meta, y_meta=y_meta)
+    for found in (clf, resampled):
+        assert type(found.sample_weight_) is np.ndarray
+        np.testing.assert_allclose(found.sample_weight_, expected.sample_weight_, rtol=1e-9)

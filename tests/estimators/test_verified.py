@@ -112,9 +112,15 @@ def test_text_labels_keep_their_type():
 
 def test_a_class_that_only_verified_labels_have_is_learned():
     verified = np.where(np.isin(np.arange(N), ROWS[:6]), 7, VERIFIED)
-    with pytest.warns(UserWarning, match="y_meta has labels that y lacks: 7.*They join training"):
+    with pytest.warns(UserWarning, match="y_verified has labels that y lacks: 7.*They join.*correct y_verified"):
         clf = classifier().fit(X, Y, y_verified=verified)
     assert_array_equal(clf.classes_, [0, 1, 2, 7])
+
+
+def test_labels_that_seem_recoded_are_told_by_the_name_they_came_under():
+    verified = np.where(VERIFIED == 2, 9, VERIFIED)
+    with pytest.raises(ValueError, match=r"y_verified holds .*9.*: y seems to have been recoded"):
+        classifier().fit(X, Y, y_verified=verified)
 
 
 # ------------------------------------------------------------------------------------------------

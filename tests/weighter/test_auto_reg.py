@@ -265,3 +265,17 @@ def test_labels_of_reliability_one_need_no_votes(monkeypatch):
     assert weighter.reg_ == CANDIDATES[0]
     with pytest.raises(AssertionError):
         OTSampleWeighter().fit(points[y], flip_labels(y, 0.1, random_state=0), X_meta, y_meta)
+
+
+def test_a_unit_that_is_small_beside_the_largest_cost_overflows_nothing():
+    """Kernels start from 1 at a cost of 0, so that their powers are within single precision too."""
+    X, y = make_blobs(460, n_features=5, centers=3, cluster_std=1.0, random_state=0)
+    X, y, X_meta, y_meta = balanced_meta_split(X, y, 8, random_state=0)
+    y = flip_labels(y, 0.3, random_state=0)
+    single, double = (
+        OTSampleWeighter(embedding="supervised").fit(X.astype(dtype), y, X_meta.astype(dtype), y_meta)
+        for dtype in (np.float32, np.float64)
+    )
+    assert double.cost_scale_ < 0.2
+    assert double.reg_ != UNKNOWN_REG
+    assert_allclose(single.reg_, double.reg_, rtol=1e-3)

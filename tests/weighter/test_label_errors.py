@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from skotw import OTSampleWeighter, find_label_errors
 from skotw._weighter.label_errors import LabelErrors
@@ -164,3 +165,8 @@ def test_without_classes_nothing_is_wrong(sets):
 def test_without_trusted_rows():
     with pytest.warns(UserWarning, match="There is no meta set"):
         find_label_errors(X, Y, weighter=PLAIN)
+
+
+def test_only_a_weighter_ranks():
+    with pytest.raises(TypeError, match=r"an OTSampleWeighter or None; got LogisticRegression.*embedding="):
+        find_label_errors(X, Y, X_META, Y_META, weighter=LogisticRegression())

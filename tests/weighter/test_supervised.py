@@ -350,3 +350,10 @@ def test_costs_are_no_rows(sets):
         OTSampleWeighter(metric="precomputed", prior="confidence").fit(costs, y, y_meta=y_meta)
     with pytest.raises(ValueError, match="no rows to embed"):
         OTSampleWeighter(metric="precomputed", embedding="supervised").fit(costs, y, y_meta=y_meta)
+
+
+@pytest.mark.parametrize("learner", ["supervised", LogisticRegression()], ids=repr)
+def test_rows_that_all_repeat_each_other_weigh_by_their_class(learner):
+    y = [0, 0, 0, 1] * 5
+    w = ot_sample_weight(np.ones((20, 2)), y, np.ones((4, 2)), [0, 0, 1, 1], embedding=learner, prior="confidence")
+    assert_allclose(w, np.where(y, 2.0, 2 / 3))
