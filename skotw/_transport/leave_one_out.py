@@ -111,7 +111,7 @@ def own_class_votes(
         rest, left = _difference(mass, moved, cost), _difference(votes, own, cost)
         share = np.where(rest > 0, left / rest, 0.0) * mass  # (G, R, M)
         of_own = share[column_group, :, np.arange(n_columns)].T / share.sum(axis=0)
-    sound = np.isfinite(scale).all(axis=(0, 2)) & (sums.sum(axis=0) > 0).all(axis=1)
+    sound = np.isfinite(scale).all(axis=(0, 2)) & (sums.max(axis=0) > 0).all(axis=1)
     alone = np.bincount(column_group)[column_group] < 2
     return np.where(sound[:, None] & ~alone, of_own, np.nan)
 

@@ -40,7 +40,7 @@ class Confidence:
     def fit(cls, learner, meta, meta_codes, meta_weight, out_of_fold, rng):
         """Of trusted rows, as the learners take them, and of the models that have seen both sets."""
         trusting = []
-        for unfitted in learners_for(meta, learner, RandomForestClassifier(40)):
+        for unfitted in learners_for(meta, learner, RandomForestClassifier(20)):
             seed_unset(unfitted, rng)
             trusting.append(fit_learner(clone(unfitted), meta, meta_codes, balanced(meta_codes, meta_weight)))
         return cls(trusting, out_of_fold)

@@ -170,7 +170,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         cloned and fitted on the training rows, and one that is fitted is used as it is within
         :class:`sklearn.frozen.FrozenEstimator`. "supervised" compares rows by what models of the labels say of them
         which have not seen them, as the paper compares them by features of a trained network: by the square roots of
-        their class probabilities, means of a logistic regression and of 60 trees, fitted class-balanced to the
+        their class probabilities, means of a logistic regression and of 40 trees, fitted class-balanced to the
         training rows and the trusted ones. The rows given are those of "scale", or TF-IDF of texts; on sparse rows the
         linear model is alone. The probabilities are out of fold (five folds) and out of bag. At most 5,000 rows are
         fitted to, all of rare classes, and the rest are predicted. A classifier with ``predict_proba`` is cloned and
@@ -675,7 +675,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, without the factor
         by which the prior balances classes, and before ``max_weight``. The confidence of the label y is
         :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
-        belief in each label is part of it, out of fold for the rows that the models have seen.
+        belief in each label is part of it, out of fold for the rows that the models have seen. What models of the
+        trusted rows alone say then counts in full, however many rows there are: to find wrong labels, all that is known
+        of a single row is worth asking.
 
         Examples
         --------

@@ -113,11 +113,14 @@ class Basis:
         """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
-        beliefs = None if rows.beliefs is None else rows.beliefs[0] * rows.beliefs[1] ** self.trust
+        belief = beliefs = None
+        if rows.beliefs is not None:
+            of_all, of_trusted = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
+            belief, beliefs = of_all * of_trusted**self.trust, rows.beliefs.prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
-            beliefs = None if beliefs is None else beliefs[order]
+            belief, beliefs = (None if of is None else of[order] for of in (belief, beliefs))
             Z = LazyRows(Z) if isinstance(Z, np.ndarray) else Z
             Z = Z.in_order(order) if isinstance(Z, LazyRows) else take(Z, order)
             if np.any(weight != weight[0]):  # else they are the same in any order
@@ -125,7 +128,7 @@ class Basis:
             values = None if values is None else values[order]
             index = order if index is None else index[order]
         measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
-        return SortedRows(measured, values, weight, counts, order, index, reference, beliefs)
+        return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
 
     def marginals(self, group_prior, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group, a_i summing to its prior."""
@@ -504,7 +507,8 @@ class Fitted:
     def label_shares(self, ordered):
         """Share of a row's own label in what it weighs under all labels, and the group of the label with most.
 
-        Weights are those before the cap, without the factor of the prior that goes by the label alone. The rows must
+        Weights are those before the cap, without the factor of the prior that goes by the label alone, and with the
+        whole belief of the trusted rows' models: no weight gathers around these rows by it. The rows must
         have been sorted by the basis; what is returned is in the order in which they came.
         """
         basis = self.basis

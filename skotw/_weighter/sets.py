@@ -46,19 +46,13 @@ class SortedRows:
     order: np.ndarray | None  # row indices in that order; None: as they came
     index: np.ndarray | None  # the rows' numbers in X; None: those in which they stand here
     reference: object  # an array of the rows' library, dtype and device
-    beliefs: np.ndarray | None = None  # in each label, (n, n_groups); None: the same in all
-
-    @property
-    def belief(self):
-        """In the rows' own labels."""
-        if self.beliefs is None:
-            return None
-        return self.beliefs[np.arange(len(self.weight)), np.repeat(np.arange(len(self.counts)), self.counts)]
+    belief: np.ndarray | None = None  # in the rows' own labels, as they weigh by it; None: the same in all
+    beliefs: np.ndarray | None = None  # in each label, of all that is known, (n, n_groups)
 
     @property
     def prior(self):
         """Weight of each row before any transport, within its group."""
-        return self.weight if self.beliefs is None else self.weight * self.belief
+        return self.weight if self.belief is None else self.weight * self.belief
 
     def back(self, values):
         """Per-row values in the order in which the rows came."""

@@ -34,6 +34,10 @@ __all__ = ["OutOfFold", "SupervisedEmbedding", "balanced", "fit_learner", "learn
 # Rows of both sets that models are fitted to: more make them hardly better, and cost as they go.
 MAX_ROWS = 5000
 _N_FOLDS = 5
+_N_TREES = 40
+# A row is out of the bag of so many of them, and as many are asked of rows that none has seen: more would take longer,
+# and make what these rows are told less noisy than what the others are.
+_N_ASKED = round(_N_TREES / np.e)
 # Of fewer rows trees are grown faster by one thread.
 _ROWS_FOR_THREADS = 2000
 
@@ -139,12 +143,14 @@ class OutOfFold:
         models, total = [], np.zeros((len(labels), n_classes))
         # trees split at random are as good as searched ones at a third of the cost
         n_jobs = n_threads if len(labels) >= _ROWS_FOR_THREADS else 1
-        forest = ExtraTreesClassifier(60, min_samples_leaf=3, bootstrap=True, n_jobs=n_jobs)
+        forest = ExtraTreesClassifier(_N_TREES, min_samples_leaf=3, bootstrap=True, n_jobs=n_jobs)
         for unfitted in learners_for(both, learner, forest):
             seed_unset(unfitted, rng)
             of_bag = hasattr(unfitted, "oob_score") and getattr(unfitted, "bootstrap", True)
             ask = _out_of_bag if of_bag else _out_of_fold
             fitted, proba = ask(unfitted, both, labels, weights, folds, n_classes)
+            if fitted[0] is forest:
+                del forest.estimators_[_N_ASKED:]
             models.append(fitted)
             total += proba
         mean = np.stack([np.bincount(place, of_class) for of_class in total.T], axis=1)

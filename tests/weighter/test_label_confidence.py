@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from skotw import OTSampleWeighter
+from skotw._weighter.input import Given, check_chunk
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 from skotw.metrics import mislabel_auc
@@ -26,8 +27,14 @@ COUNTS = np.bincount(Y)
 
 
 def from_weights(weighter, X, y, mass=COUNTS):
-    """The share from one call of ``weigh`` per label, each times what its class has."""
+    """The share from one call of ``weigh`` per label, each times what its class has.
+
+    Rows weigh by a power of what models of the trusted ones say, which counts in full here.
+    """
     weights = np.stack([weighter.weigh(X, np.full(len(y), c)) for c in range(3)], axis=1) * mass
+    if weighter.prior == "confidence":
+        rows = check_chunk(Given(X, y), weighter._intake, weighter._model.target).rows
+        weights *= rows.beliefs[1] ** (1 - weighter._model.basis.trust)
     return weights[np.arange(len(y)), y] / weights.sum(axis=1)
 
 

@@ -138,6 +138,19 @@ def test_models_are_fitted_to_so_many_rows(sets, monkeypatch):
     assert_allclose(found[others], np.mean([m.predict_proba(X[others]) for m in models.models[0]], axis=0))
 
 
+def test_unseen_rows_are_asked_of_as_many_trees_as_a_row_out_of_bag(sets):
+    """Else the probabilities of some rows would be noisier than those of others."""
+    X = sets[0]
+    models = models_of(sets, None)
+    (forest,) = models.models[1]
+    share = np.mean([1 - len(np.unique(of)) / len(of) for of in forest.estimators_samples_])  # out of the bag
+    assert len(forest.estimators_) == pytest.approx(share * forest.n_estimators, abs=1)
+    new = X + 0.5
+    asked = np.mean([tree.predict_proba(new) for tree in forest.estimators_], axis=0)
+    linear = np.mean([model.predict_proba(new) for model in models.models[0]], axis=0)
+    assert_allclose(models.probabilities(new), (asked + linear) / 2, rtol=1e-5)
+
+
 # ------------------------------------------------------------------------------------------------
 # Row keys
 
