@@ -38,7 +38,8 @@ def write(records, folder, half="all"):
     lines = pd.DataFrame(records)
     if half != "all":
         lines = lines[lines["half"].isna() | (lines["half"] == half)]
-    lines = lines.assign(rows=pd.to_numeric(lines["rows"]).fillna(0).astype(int))  # None, for all, is no number to compare
+    # None, for all, is no number to compare
+    lines = lines.assign(rows=pd.to_numeric(lines["rows"]).fillna(0).astype(int))
     is_score = lines["measure"] == "balanced accuracy"
     scores = lines[is_score].dropna(subset=["value"]).astype({"value": float})
     folder.mkdir(parents=True, exist_ok=True)
