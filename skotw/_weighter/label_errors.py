@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
+from skotw._validation import warn
 
 from .estimator import OTSampleWeighter
 
 __all__ = ["LabelErrors", "find_label_errors"]
 
 _SHOWN = 10
+# Confidences no further apart are equal but for rounding.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -146,7 +149,7 @@ def find_label_errors(
     Warns
     -----
     UserWarning
-        As :meth:`OTSampleWeighter.fit`.
+        As :meth:`OTSampleWeighter.fit`. If all labels are equally likely.
 
     See Also
     --------
@@ -192,6 +195,12 @@ def find_label_errors(
     names = _as_array(weighter._model.target.group_names())
     ranked = np.argsort(share, kind="stable")[: np.count_nonzero(~np.isnan(share))]  # NaN comes last
     wrong, se = _expected_errors(weighter, codes[ranked])
+    if len(ranked) > 1 and np.ptp(share[ranked]) <= _SAME:
+        warn(
+            "All labels are equally likely, so that the ranking says nothing. With label_weight=0 labels have no say, "
+            "and with 1 features have none: take a value between, or prior='confidence'. Otherwise the features do not "
+            "tell the classes apart: choose another embedding."
+        )
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
 
 

@@ -170,3 +170,11 @@ def test_without_trusted_rows():
 def test_only_a_weighter_ranks():
     with pytest.raises(TypeError, match=r"an OTSampleWeighter or None; got LogisticRegression.*embedding="):
         find_label_errors(X, Y, X_META, Y_META, weighter=LogisticRegression())
+
+
+@pytest.mark.parametrize("label_weight", [0.0, 1.0])
+def test_a_ranking_that_says_nothing_is_told(label_weight):
+    weighter = OTSampleWeighter(label_weight=label_weight, reg=0.1)
+    with pytest.warns(UserWarning, match="All labels are equally likely"):
+        errors = find_label_errors(X, Y, X_META, Y_META, weighter=weighter)
+    assert_allclose(errors.confidence, 1 / len(np.unique(Y)), rtol=1e-6)
