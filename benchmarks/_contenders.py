@@ -282,13 +282,28 @@ def forward_meta_gradient(module, coefficients, losses, step_size, batch, meta, 
     return torch.autograd.grad(coefficients, inputs, -step_size * products)
 
 
-class BilevelNet(WeighingNet):
+class MetaBatchNet(WeighingNet):
+    """Mini-batches of meta samples beside those of the training set.
+
+    They are drawn without replacement, as large as those of the training set or the whole meta set.
+    """
+
+    def start(self, dataset_train):
+        super().start(dataset_train)
+        self.own_.meta_batches = self.draw_meta_batches()
+
+    def draw_meta_batches(self):
+        loader = self.meta_loader(batch_size=min(self.batch_size, len(self.meta[1])), shuffle=True)
+        while True:
+            yield from loader
+
+
+class BilevelNet(MetaBatchNet):
     """Weights by what a virtual step on the weighted loss does to the loss of a meta mini-batch.
 
     The mini-batch passes through the network once. Virtual step and step begin at the same parameters, so that the
     second one needs but another backward pass, where the released scripts compute the losses again. Batch norm adapts
-    in this pass only. Meta mini-batches are drawn without replacement, as large as those of the training set or the
-    whole meta set.
+    in this pass only.
 
     Parameters
     ----------
@@ -299,15 +314,6 @@ class BilevelNet(WeighingNet):
     def __init__(self, module, *args, forward=False, **kwargs):
         super().__init__(module, *args, **kwargs)
         self.forward = forward
-
-    def start(self, dataset_train):
-        super().start(dataset_train)
-        self.own_.meta_batches = self.draw_meta_batches()
-
-    def draw_meta_batches(self):
-        loader = self.meta_loader(batch_size=min(self.batch_size, len(self.meta[1])), shuffle=True)
-        while True:
-            yield from loader
 
     def weighted_step(self, X, y, ids):
         self.module_.train()

@@ -24,7 +24,10 @@ def gpu():
 def python(code, **options):
     """Arguments of a stage that runs code, in which ``out`` is the file of the result."""
     head = "import sys, time, json; out = sys.argv[1]; "
-    command = lambda out, limit, results: [sys.executable, "-S", "-c", head + code, out]  # noqa: E731
+
+    def command(out, limit, results):
+        return [sys.executable, "-S", "-c", head + code, out]
+
     return {"command": command, "limit": 100.0, **options}
 
 

@@ -19,6 +19,7 @@ from benchmarks.quality.results import SCORE, ResultsFile, record
 from benchmarks.quality.run import MODELS, run, run_cell
 from skotw import OTSampleWeighter, OTWeightedClassifier
 
+# contenders train linear models and small networks for a few steps only
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 

@@ -134,6 +134,7 @@ def probabilities(model, X, y, X_meta, y_meta, n_classes):
     strata = 2 * labels + (np.arange(len(labels)) >= len(y))
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
+        # of noisy rows: every class has trusted rows in each fold
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         parts = list(folds.split(both, strata))
     return cross_val_predict(model, both, labels, cv=parts, method="predict_proba")[: len(y)]

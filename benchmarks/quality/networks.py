@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.nn.functional import cross_entropy, linear, normalize
 
-from benchmarks._contenders import AuthorsNet, LearningToReweight, MetaWeightNet, WeighingNet
+from benchmarks._contenders import AuthorsNet, LearningToReweight, MetaBatchNet, MetaWeightNet
 from benchmarks._images import Images, load_long_tailed_cifar
 from benchmarks._networks import ResNet
 from skotw import OTSampleWeighter
@@ -67,7 +67,7 @@ class Training:
 # Contenders
 
 
-class LossNet(WeighingNet):
+class LossNet(MetaBatchNet):
     """A loss of every training sample, and the mean one of a mini-batch of trusted samples.
 
     Parameters
@@ -84,15 +84,6 @@ class LossNet(WeighingNet):
         self.loss = loss
         self.class_weight = class_weight
         self.with_meta = with_meta
-
-    def start(self, dataset_train):
-        super().start(dataset_train)
-        self.own_.meta_batches = self.draw_meta_batches()
-
-    def draw_meta_batches(self):
-        loader = self.meta_loader(batch_size=min(self.batch_size, len(self.meta[1])), shuffle=True)
-        while True:
-            yield from loader
 
     def weighted_step(self, X, y, ids):
         self.module_.train()

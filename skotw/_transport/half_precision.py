@@ -248,7 +248,7 @@ class _SolvedTile:
     density: Any
 
 
-class _OutOfRange(Exception):  # noqa: N818
+class _OutOfRange(Exception):  # noqa: N818 (no error: another route is taken)
     """Half precision does not do."""
 
 

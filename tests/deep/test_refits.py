@@ -54,7 +54,6 @@ def test_smoothing_mixes_old_and_new():
     assert not np.allclose(weights[0.0], first, rtol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore:The training labels contradict the trusted ones")
 def test_automatic_regularisation_is_settled_once(tmp_path):
     net = make_net(weighter=OTSampleWeighter(), max_epochs=2, train_split=None).fit(X, y)
     first = make_net(weighter=OTSampleWeighter(), max_epochs=1, train_split=None)
