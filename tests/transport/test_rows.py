@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skotw._transport.blocks import Block, Compute
-from skotw._transport.cost import EuclideanCost, cosine_cost, squared_euclidean_cost, squared_rows, unit_rows
+from skotw._transport.cost import LOG2E, EuclideanCost, cosine_cost, squared_euclidean_cost, squared_rows, unit_rows
 from skotw._transport.rows import LazyRows, fetch, reference_of
 from skotw._transport.standardise import Standardise
 
@@ -76,3 +76,13 @@ def test_lazy_rows_whose_squares_leave_the_floats_are_replaced():
     norms = np.linalg.norm(rows.X[:] * rows.scale[:, None], axis=1)
     np.testing.assert_allclose(norms, 1.0)
     assert_array_equal(A, before)
+
+
+@pytest.mark.parametrize("center", [None, Z.mean(axis=0)])
+def test_squared_rows_give_squared_distances(center):
+    rows = squared_rows(LazyRows(X).in_order(ORDER), Compute(), center)
+    kernel = squared_euclidean_cost(rows, Z, center).kernel(1.0)
+    distances = ((X[ORDER][:, None] - Z) ** 2).sum(axis=2)
+    for block in BLOCKS:
+        found = (kernel.constant - kernel.block(block, slice(None), {})) / LOG2E
+        assert_allclose(found, distances[block.rows], rtol=1e-10)
