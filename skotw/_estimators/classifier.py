@@ -93,7 +93,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
     gives them.
 
-    What ``weighter=None`` costs: ten models of at most 5,000 rows, their predictions for all others, and two models of
+    What ``weighter=None`` costs: six models of at most 5,000 rows, their predictions for all others, and two models of
     the trusted rows; seconds at the most for tables, whatever their length. ``weighter=OTSampleWeighter()`` does
     without, and finds less.
 
