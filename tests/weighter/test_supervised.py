@@ -21,6 +21,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skotw import OTSampleWeighter, ot_sample_weight
 from skotw._weighter import supervised
+from skotw._weighter.confidence import Confidence
 from skotw._weighter.row_keys import row_keys
 from skotw._weighter.supervised import OutOfFold, _choose, _deal_folds, balanced
 from skotw.datasets import flip_labels
@@ -357,3 +358,13 @@ def test_rows_that_all_repeat_each_other_weigh_by_their_class(learner):
     y = [0, 0, 0, 1] * 5
     w = ot_sample_weight(np.ones((20, 2)), y, np.ones((4, 2)), [0, 0, 1, 1], embedding=learner, prior="confidence")
     assert_allclose(w, np.where(y, 2.0, 2 / 3))
+
+
+def test_models_of_trusted_rows_count_classes_alike_and_rows_by_weight():
+    rng = np.random.default_rng(0)
+    meta, codes, weight = rng.normal(size=(9, 2)), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3] * 3)
+    (model,) = Confidence.fit(GaussianNB(), meta, codes, weight.astype(float), None, rng).trusting
+    assert_allclose(model.class_prior_, [0.5, 0.5])
+    of_copies = GaussianNB().fit(np.repeat(meta, weight, axis=0), np.repeat(codes, weight))
+    assert_allclose(model.theta_, of_copies.theta_)
+    assert_allclose(model.var_, of_copies.var_)
