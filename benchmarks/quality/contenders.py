@@ -6,8 +6,9 @@ need, such as out-of-fold probabilities, the task computes once.
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from unittest import mock
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier
+from skotw._weighter.neighbour_value import NeighbourValue
 
 from .task import fit_weighted
 
@@ -247,6 +249,19 @@ def transport(task, classifier=None, n_meta=None):
     )  # fmt: skip
 
 
+def without_neighbours(task):
+    """Our default with the belief of the models alone."""
+    with mock.patch.object(NeighbourValue, "relative", lambda self, rows: np.ones((len(rows), len(self.typical)))):
+        return transport(task)
+
+
+def total_by_worth(task):
+    """Our default with a total that shrinks as labels get worse: the number of trusted rows that all are worth."""
+    plan = transport(task)
+    n, m = len(task.y), len(task.y_meta)
+    return replace(plan, weight=plan.weight * (plan.notes["worth of a label"] * n + m) / (n + m))
+
+
 def what_was_learned(fitted, task):
     """Estimates beside the truth, and settings that were chosen."""
     weighter = fitted.weighter_
@@ -258,6 +273,7 @@ def what_was_learned(fitted, task):
     truth = np.bincount(task.y, weights=task.right, minlength=task.n_classes) / np.maximum(carried, 1)
     known = ~np.isnan(found.precision) & (carried > 0)
     notes["reliability"] = float(found.overall)
+    notes["worth of a label"] = found.label_information()
     notes["labels without precision"] = float(1 - known.mean())
     if known.any():
         notes["precision error"] = float(np.abs(found.precision - truth)[known].mean())
@@ -301,6 +317,8 @@ MAIN = {**CHEAP, **OURS, "oracle": oracle}
 SUPERVISED = OTSampleWeighter(embedding="supervised", prior="confidence", random_state=0)
 LINEAR = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 ABLATION = {
+    "skotw, no neighbours": without_neighbours,
+    "skotw, total by worth": total_by_worth,
     "supervised, prior balanced": ot(clone(SUPERVISED).set_params(prior="balanced")),
     "scaled, prior confidence": ot(clone(SUPERVISED).set_params(embedding="scale")),
     "supervised by logistic regression": ot(clone(SUPERVISED).set_params(embedding=LINEAR)),

@@ -66,8 +66,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
         ``sample_weight`` (n_samples without) plus one per trusted row that joins, so that regularisation strengths such
-        as ``C`` keep their meaning. With ``meta_weight="auto"`` training rows count in it for what they are worth: the
-        less labels can be trusted, the more such an estimator regularises.
+        as ``C`` keep their meaning.
     classes_ : ndarray of shape (n_classes,)
         Class labels that ``estimator_`` knows.
     n_features_in_ : int
@@ -87,8 +86,8 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     Let class c hold mass :math:`q_c` (``class_mass`` of the weighter), prior weight :math:`A_c` among the training rows
     and :math:`m_c` trusted rows; let W be the total weight. With ``meta_weight="balanced"`` class c gets
     :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
-    :math:`v A_c` in place of :math:`A_c`, in W too, v being the posterior mean of :math:`r^2` with the reliability r: a
-    label that is right with probability :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a
+    :math:`v A_c` in place of :math:`A_c`, but not in W, v being the posterior mean of :math:`r^2` with the reliability
+    r: a label that is right with probability :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a
     right one, at even odds. A share s gives
     :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
     gives them.

@@ -11,10 +11,11 @@ def joint_weights(weighter, weights, given, meta_weight, verified=None):
 
     With :math:`q_c` the mass of class c, :math:`A_c` its ``sample_weight``, :math:`m_c` its meta rows and v the trusted
     labels that one training label is worth, each class gets :math:`q_c`, which its rows share by :math:`v A_c : m_c`;
-    transport then says how the training rows of the class share their part. The total is :math:`\sum_c v A_c + m_c`,
-    the number of trusted rows that all rows together are worth. "balanced" is v = 1, class-balanced weights on the
-    union; "auto" reads v off what is known of the reliability of the labels. A share s gives s of the total of
-    "balanced" to the meta rows, class by class as :math:`q_c`, and the rest to the training rows as transport has it.
+    transport then says how the training rows of the class share their part. The total is :math:`\sum_c A_c + m_c`
+    whatever v is, as without weights: how strongly a model is regularised does not change with the noise. "balanced" is
+    v = 1, class-balanced weights on the union; "auto" reads v off what is known of the reliability of the labels. A
+    share s gives s of the total to the meta rows, class by class as :math:`q_c`, and the rest to the training rows as
+    transport has it.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def joint_weights(weighter, weights, given, meta_weight, verified=None):
     A = np.bincount(codes, weights=a, minlength=target.n_groups)
     m = np.bincount(meta_codes, trusted, minlength=target.n_groups)
     transported = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
+    total = a.sum() + m.sum()
     if not isinstance(meta_weight, str):
-        total = a.sum() + m.sum()
         return total * (1 - meta_weight) * transported, total * meta_weight * trusted * (q / m)[meta_codes]
     if meta_weight == "auto" and weighter.label_reliability_ is not None:
         information = weighter.label_reliability_.label_information()
@@ -61,7 +62,7 @@ def joint_weights(weighter, weights, given, meta_weight, verified=None):
     present = q[np.bincount(codes[kept], minlength=target.n_groups) > 0].sum()
     train, meta = transported * present * (A / (A + m))[codes], trusted * (q / (A + m))[meta_codes]
     # class masses are exact up to the leakage of the transport: so is their sum
-    scale = (A.sum() + m.sum()) / (train.sum() + meta.sum())
+    scale = total / (train.sum() + meta.sum())
     return train * scale, meta * scale
 
 

@@ -45,7 +45,7 @@ class _RowWeights:
         p_i / max p.
     ones : array of shape (rows of a block,)
     least : float
-        Smallest of the weights.
+        Smallest of the positive weights.
     top : float
         log of max p.
     """
@@ -64,14 +64,16 @@ class _RowWeights:
             p *= a
         peak = float(p.max())
         p /= peak
-        self.least, self.top = float(p.min()), unit + math.log(peak)
+        # rows without prior mass are absent, and underflow no further
+        self.least, self.top = float(p.min()) or float(p[p > 0].min()), unit + math.log(peak)
         self.weights = like(p, reference) if isinstance(p, np.ndarray) else p.to(reference.dtype)
         self.ones = like(np.ones(min(partition.block_rows, len(p))), reference)
 
     @cached_property
     def logarithm(self) -> Any:
         """Base-2 logarithm of the weights, which may have underflowed."""
-        log_p = np.log(self._a) + np.repeat(self._log_ratio, self._counts)
+        with np.errstate(divide="ignore"):
+            log_p = np.log(self._a) + np.repeat(self._log_ratio, self._counts)
         return like((log_p - self.top) * LOG2E, self.weights)
 
 

@@ -152,7 +152,8 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
     """
     tolerance = 1e-10 if np.finfo(dtype_of(cost.reference)).eps < 1e-10 else 2e-6
     groups = partition.codes
-    log_p = np.log(a) + problem.log_ratio[groups]
+    with np.errstate(divide="ignore"):  # rows without prior mass are absent
+        log_p = np.log(a) + problem.log_ratio[groups]
     p = np.exp(log_p)
     # In hard mode each group is a problem of its own, with its own translation; else all are one.
     component = np.zeros_like(groups)

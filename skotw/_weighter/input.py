@@ -124,10 +124,11 @@ class Intake:
         n_threads = compute_of(settings.n_jobs).n_threads
         rng = check_random_state(0 if settings.random_state is None else settings.random_state)
         sets = host_rows(rows.Z), host_rows(meta.Z)
-        models = OutOfFold.fit(settings.learner, *sets, rows.codes, codes, rows.weight, meta.weight, n_threads, rng)
+        both = (*sets, rows.codes, codes, rows.weight, meta.weight)
+        models = OutOfFold.fit(settings.learner, *both, n_threads, rng)
         confidence = None
         if settings.prior == "confidence":
-            confidence = Confidence.fit(settings.learner, sets[1], codes, meta.weight, models, rng)
+            confidence = Confidence.fit(settings.learner, *both, models, rng)
         return replace(self, out_of_fold=models, confidence=confidence)
 
     def measured(self, rows):

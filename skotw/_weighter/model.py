@@ -90,8 +90,8 @@ class Basis:
     cost_scale, label_scale : float
         Units of the feature cost and of a continuous label cost.
     reg : float
-    trust : float
-        Exponent of the trusted rows' belief in labels.
+    trust, doubt : float
+        Exponents of the belief in labels of the trusted rows' models, and of neighbours.
     """
 
     settings: Settings
@@ -103,6 +103,7 @@ class Basis:
     label_scale: float = 1.0
     reg: float = UNKNOWN_REG
     trust: float = 0.0
+    doubt: float = 0.0
 
     @property
     def compute(self):
@@ -115,8 +116,8 @@ class Basis:
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         belief = beliefs = None
         if rows.beliefs is not None:
-            of_all, of_trusted = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
-            belief, beliefs = of_all * of_trusted**self.trust, rows.beliefs.prod(axis=0)
+            of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
+            belief, beliefs = of_all * of_trusted**self.trust * of_neighbours**self.doubt, rows.beliefs[:2].prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
@@ -324,8 +325,9 @@ def settle(checked, reduction=None, *, stream=False):
         meter = None  # its histograms may be the largest of all
     if rows.beliefs is not None:
         # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
-        worth = reliability.label_information() * group_weight.sum()
-        basis = replace(basis, trust=len(meta.weight) / (len(meta.weight) + worth))
+        information = reliability.label_information()
+        trust = len(meta.weight) / (len(meta.weight) + information * group_weight.sum())
+        basis = replace(basis, trust=trust, doubt=1.0 - information)
         ordered = basis.sort(rows)
     group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
@@ -480,7 +482,9 @@ class Fitted:
         """Log of weight over row weight, before the cap."""
         problem = self._transport[1]
         density = relaxed.log_density(cost, problem, self.potentials, partition, self.basis.compute)
-        density = density if ordered.belief is None else density + np.log(ordered.belief)
+        if ordered.belief is not None:
+            with np.errstate(divide="ignore"):  # rows that mislead weigh nothing
+                density = density + np.log(ordered.belief)
         return density + problem.log_ratio[partition.codes] + np.log(self.total)
 
     def plan(self, rows):
@@ -491,7 +495,8 @@ class Fitted:
         columns, problem = self._transport
         cost = basis.cost(ordered, columns)
         partition = basis.partition(ordered.counts, cost, tiled=False)
-        log_p = np.log(ordered.prior) + problem.log_ratio[partition.codes]
+        with np.errstate(divide="ignore"):
+            log_p = np.log(ordered.prior) + problem.log_ratio[partition.codes]
         return ordered.back(relaxed.plan(cost, problem, self.potentials, log_p, partition, basis.compute))
 
     @property
@@ -630,6 +635,7 @@ def _solve_gradient(basis, cost, a, problem, counts):
         )
     partition = basis.partition(counts, cost, tiled=False)
     report = _print_progress if basis.settings.verbose else lambda *progress: None
+    a = np.maximum(a, np.finfo(np.float64).tiny)  # it walks on logarithms
     return gradient.solve(cost, a, problem, partition, basis.compute, report)
 
 

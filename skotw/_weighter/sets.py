@@ -20,7 +20,7 @@ class Rows:
     values: np.ndarray | None
     weight: np.ndarray
     index: np.ndarray | None = None  # the rows' numbers in X; None: all of X
-    beliefs: np.ndarray | None = None  # in each label, of all models and of those of the trusted rows, (2, n, n_groups)
+    beliefs: np.ndarray | None = None  # in each label, of three kinds: Confidence.of_labels, (3, n, n_groups)
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class SortedRows:
     index: np.ndarray | None  # the rows' numbers in X; None: those in which they stand here
     reference: object  # an array of the rows' library, dtype and device
     belief: np.ndarray | None = None  # in the rows' own labels, as they weigh by it; None: the same in all
-    beliefs: np.ndarray | None = None  # in each label, of all that is known, (n, n_groups)
+    beliefs: np.ndarray | None = None  # in each label, of all models, (n, n_groups)
 
     @property
     def prior(self):

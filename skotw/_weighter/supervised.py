@@ -29,7 +29,15 @@ from .containers import join_rows
 from .embedding import seed_unset
 from .row_keys import row_keys
 
-__all__ = ["OutOfFold", "SupervisedEmbedding", "balanced", "fit_learner", "learners_for", "predict_classes"]
+__all__ = [
+    "OutOfFold",
+    "SupervisedEmbedding",
+    "balanced",
+    "choose_rows",
+    "fit_learner",
+    "learners_for",
+    "predict_classes",
+]
 
 # Rows of both sets that models are fitted to: more make them hardly better, and cost as they go.
 MAX_ROWS = 5000
@@ -125,7 +133,7 @@ class OutOfFold:
         """
         n_meta = min(len(meta_codes), max(MAX_ROWS // 2, MAX_ROWS - len(codes)))
         chosen, trusted = (
-            _choose(labels, room, rng) for labels, room in ((codes, MAX_ROWS - n_meta), (meta_codes, n_meta))
+            choose_rows(labels, room, rng) for labels, room in ((codes, MAX_ROWS - n_meta), (meta_codes, n_meta))
         )
         both = join_rows(safe_indexing(rows, chosen), safe_indexing(meta, trusted))
         labels = np.concatenate([codes[chosen], meta_codes[trusted]])
@@ -175,7 +183,7 @@ class OutOfFold:
         return out
 
 
-def _choose(codes, room, rng):
+def choose_rows(codes, room, rng):
     """Indices of as many rows, in order: all of rare classes, and of the others the same number each."""
     if len(codes) <= room:
         return np.arange(len(codes))

@@ -23,7 +23,7 @@ from skotw import OTSampleWeighter, ot_sample_weight
 from skotw._weighter import supervised
 from skotw._weighter.confidence import Confidence
 from skotw._weighter.row_keys import row_keys
-from skotw._weighter.supervised import OutOfFold, _choose, _deal_folds, balanced
+from skotw._weighter.supervised import OutOfFold, _deal_folds, balanced, choose_rows
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
 
@@ -122,7 +122,7 @@ def test_one_class_is_left_in_a_fold():
 @pytest.mark.parametrize("rooms", [(40, [4, 18, 18]), (10, [3, 3, 3]), (74, [4, 30, 40])])
 def test_rare_classes_keep_their_rows(rooms):
     codes = np.repeat([0, 1, 2], [4, 30, 40])
-    chosen = _choose(codes, rooms[0], np.random.RandomState(0))
+    chosen = choose_rows(codes, rooms[0], np.random.RandomState(0))
     assert_array_equal(np.bincount(codes[chosen]), rooms[1])
     assert (np.diff(chosen) > 0).all()
 
@@ -363,7 +363,8 @@ def test_rows_that_all_repeat_each_other_weigh_by_their_class(learner):
 def test_models_of_trusted_rows_count_classes_alike_and_rows_by_weight():
     rng = np.random.default_rng(0)
     meta, codes, weight = rng.normal(size=(9, 2)), np.array([0, 0, 0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3] * 3)
-    (model,) = Confidence.fit(GaussianNB(), meta, codes, weight.astype(float), None, 0).trusting
+    sets = (meta, meta, codes, codes, np.ones(9), weight.astype(float))
+    (model,) = Confidence.fit(GaussianNB(), *sets, None, 0).trusting
     assert_allclose(model.class_prior_, [0.5, 0.5])
     of_copies = GaussianNB().fit(np.repeat(meta, weight, axis=0), np.repeat(codes, weight))
     assert_allclose(model.theta_, of_copies.theta_)
