@@ -81,10 +81,8 @@ class NeighbourValue:
         distances, vote, behind = (np.stack(of) for of in zip(*tables, strict=True))
         value = cls(judges, judge_codes, mass / mass.sum(), distances, vote, behind, np.ones(n_classes))
         own = value.of_labels(safe_indexing(rows, kept))[np.arange(len(kept)), codes[kept]]
-        typical = np.bincount(codes[kept], np.maximum(own, 0.0) * kept_weight, n_classes) / np.where(
-            total > 0, total, 1
-        )
-        return replace(value, typical=typical)
+        typical = np.bincount(codes[kept], np.maximum(own, 0.0) * kept_weight, n_classes)
+        return replace(value, typical=typical / np.where(total > 0, total, 1.0))
 
     def of_labels(self, rows):
         """Value of rows under each label, (n, n_classes)."""

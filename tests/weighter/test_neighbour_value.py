@@ -40,7 +40,7 @@ def sets():
 
 
 def test_values_are_those_of_shapley():
-    """By their definition: the mean, over the orders in which rows join, of what each adds to the share of right votes."""
+    """By their definition: the mean, over all orders in which rows join, of what each adds to the right votes."""
     rng = np.random.default_rng(0)
     n = 8
     X, X_meta = rng.normal(size=(n, 2)), rng.normal(size=(4, 2))
@@ -89,10 +89,9 @@ def test_rows_behind_all_others_and_rows_in_front():
     assert_allclose(own(value, X, y), 1 / 20)
     X_meta, y_meta = np.array([[0.0], [100.0]]), np.array([0, 1])
     value = value_of(X, y, X_meta, y_meta)
-    # nearest to the row of class 1 stand rows of class 0: their value there is 0, and that of label 1 is a whole vote
-    assert_allclose(
-        value.of_labels(np.array([[100.0]]))[0, 1] - value.of_labels(np.array([[100.0]]))[0, 0], 0.1 - 0.025
-    )
+    # in front of all for the row of class 1, and behind all for that of class 0; neither label is among rows behind
+    of_label = value.of_labels(np.array([[100.0]]))[0]
+    assert_allclose(of_label, [0.5 / 20, 0.5 / K])
 
 
 def test_of_many_rows_some_stand_for_the_others(monkeypatch):
