@@ -44,6 +44,8 @@ _MAX_ASKED = 64
 _ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
+# Rows around a trusted row of which it says what they are worth to their neighbours.
+_ROWS_TOLD_ABOUT = 100
 # Rows of which what is but a number per row is held in double precision.
 _ROWS_AT_A_TIME = 2**16
 
@@ -325,9 +327,10 @@ def settle(checked, reduction=None, *, stream=False):
         meter = None  # its histograms may be the largest of all
     if rows.beliefs is not None:
         # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
-        information = reliability.label_information()
-        trust = len(meta.weight) / (len(meta.weight) + information * group_weight.sum())
-        basis = replace(basis, trust=trust, doubt=1.0 - information)
+        information, n_rows = reliability.label_information(), group_weight.sum()
+        trust = len(meta.weight) / (len(meta.weight) + information * n_rows)
+        reached = _ROWS_TOLD_ABOUT * len(meta.weight) / target.n_groups
+        basis = replace(basis, trust=trust, doubt=(1.0 - information) * reached / (reached + n_rows))
         ordered = basis.sort(rows)
     group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
