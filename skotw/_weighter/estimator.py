@@ -679,7 +679,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
         belief in each label is part of it, out of fold for the rows that the models have seen. What models of the
         trusted rows alone say then counts in full, however many rows there are: to find wrong labels, all that is known
-        of a single row is worth asking.
+        of a single row is worth asking. What the row is worth to neighbours is no part of it.
 
         Examples
         --------

@@ -515,8 +515,9 @@ class Fitted:
     def label_shares(self, ordered):
         """Share of a row's own label in what it weighs under all labels, and the group of the label with most.
 
-        Weights are those before the cap, without the factor of the prior that goes by the label alone, and with the
-        whole belief of the trusted rows' models: no weight gathers around these rows by it. The rows must
+        Weights are those before the cap, without the factor of the prior that goes by the label alone, without the
+        belief of neighbours, and with the whole belief of the trusted rows' models: no weight gathers around these
+        rows by it. The rows must
         have been sorted by the basis; what is returned is in the order in which they came.
         """
         basis = self.basis

@@ -1,6 +1,8 @@
 """Confidence of labels: the own label's share in the weights under all labels."""
 
 import pickle
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,8 +31,12 @@ COUNTS = np.bincount(Y)
 def from_weights(weighter, X, y, mass=COUNTS):
     """The share from one call of ``weigh`` per label, each times what its class has.
 
-    Rows weigh by a power of what models of the trusted ones say, which counts in full here.
+    Rows weigh by a power of what models of the trusted ones say, which counts in full here, and by what they are worth
+    to neighbours, which does not.
     """
+    if weighter.prior == "confidence":
+        weighter = copy(weighter)
+        weighter._model = replace(weighter._model, basis=replace(weighter._model.basis, doubt=0.0))
     weights = np.stack([weighter.weigh(X, np.full(len(y), c)) for c in range(3)], axis=1) * mass
     if weighter.prior == "confidence":
         rows = check_chunk(Given(X, y), weighter._intake, weighter._model.target).rows
