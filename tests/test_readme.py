@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 ROOT = Path(__file__).parents[1]
@@ -47,11 +48,11 @@ def test_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
 def test_it_can_be_read_in_a_minute_or_three():
     text = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    "))]
-    assert len(" ".join(prose).split()) <= 660
+    assert len(" ".join(prose).split()) <= 670
 
 
 def test_commands_pages_and_pictures_exist():
-    targets = re.findall(r"`?make ([a-z-]+)", README)
+    targets = re.findall(r"(?:^ {4}|`)make ([a-z-]+)", README, re.MULTILINE)
     assert {"demo", "test", "check"} <= set(targets)
     assert set(targets) <= set(re.findall(r"^([a-z-]+):.*## ", ROOT.joinpath("Makefile").read_text(), re.MULTILINE))
     pages = re.findall(r"`((?:doc|benchmarks)/[\w/.]+|CONTRIBUTING\.md|CITATION\.cff)`", README)
@@ -68,8 +69,6 @@ def test_calls_of_other_libraries_run_where_they_are_installed(library):
     blocks = re.findall(r"^\.\. code-block:: python\n\n((?: {3}.*\n|\n)+)", OTHERS, re.MULTILINE)
     (code,) = (re.sub("^ {3}", "", block, flags=re.MULTILINE) for block in blocks if f"from {library}" in block)
     rng = np.random.default_rng(0)
-    from sklearn.linear_model import LogisticRegression
-
     y = np.arange(120) % 2
     X = rng.normal(size=(120, 2)) + y[:, None]
     rows = {"X": X, "y": y, "X_meta": X[:20], "y_meta": y[:20], "group": rng.integers(2, size=120)}
