@@ -1,12 +1,12 @@
 r"""``prior="confidence"``: each row weighs beforehand by how much its label is believed.
 
-The belief in the label y of a row x is :math:`c_y(x) \, q_y(x)^\alpha \, s_y(x)^\beta`. Here c are the class
+The belief in the label y of a row x is :math:`c_y(x) \, q_y(x)^\alpha \, s_y(x)^\gamma`. Here c are the class
 probabilities by models of all rows, many and wrong in part, that have not seen x. q are those by models of the trusted
 rows alone, few but right. The exponent is the share that the trusted labels hold of what all labels are worth,
 :math:`M / (M + v N)`: where rows are many, what a few of them say tells little, and gathers the weight where those lie.
 s is what the row is worth to nearest neighbours whom the trusted rows judge, and 0 where it misleads. It counts as far
 as labels are not known to be right, v being what one of them is worth, and as trusted rows reach: of K classes,
-:math:`\beta = (1 - v) R / (R + N)` with :math:`R = 100 M / K`. A row whose s is 0 weighs nothing, which a little
+:math:`\gamma = (1 - v) R / (R + N)` with :math:`R = 100 M / K`. A row whose s is 0 weighs nothing, which a little
 weight would not do for models that grow until all rows are told apart. The prior is the balanced one times the belief:
 rows of a class share its mass by it.
 """
