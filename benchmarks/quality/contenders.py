@@ -251,7 +251,7 @@ def transport(task, classifier=None, n_meta=None):
 
 def without_neighbours(task):
     """Our default with the belief of the models alone."""
-    with mock.patch.object(NeighbourValue, "relative", lambda self, rows: np.ones((len(rows), len(self.typical)))):
+    with mock.patch.object(NeighbourValue, "relative", lambda self, rows: np.zeros((len(rows), len(self.typical)))):
         return transport(task)
 
 

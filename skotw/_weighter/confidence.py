@@ -4,11 +4,11 @@ The belief in the label y of a row x is :math:`c_y(x) \, q_y(x)^\alpha \, s_y(x)
 probabilities by models of all rows, many and wrong in part, that have not seen x. q are those by models of the trusted
 rows alone, few but right. The exponent is the share that the trusted labels hold of what all labels are worth,
 :math:`M / (M + v N)`: where rows are many, what a few of them say tells little, and gathers the weight where those lie.
-s is what the row is worth to nearest neighbours whom the trusted rows judge, and 0 where it misleads. It counts as far
-as labels are not known to be right, v being what one of them is worth, and as trusted rows reach: of K classes,
-:math:`\gamma = (1 - v) R / (R + N)` with :math:`R = 100 M / K`. A row whose s is 0 weighs nothing, which a little
-weight would not do for models that grow until all rows are told apart. The prior is the balanced one times the belief:
-rows of a class share its mass by it.
+s is v, what a label is worth, plus what the row is worth to nearest neighbours whom the trusted rows judge, in units of
+what rows of its label that agree with them are; or 0, where it misleads them by more than v. It counts as far as labels
+are not known to be right, and as trusted rows reach: of K classes, :math:`\gamma = (1 - v) R / (R + N)` with
+:math:`R = 100 M / K`. A row whose s is 0 weighs next to nothing: models that grow until all rows are told apart heed
+any more than that. The prior is the balanced one times the belief: rows of a class share its mass by it.
 """
 
 from dataclasses import dataclass
@@ -64,5 +64,5 @@ class Confidence:
         beliefs : ndarray of shape (3, n, n_classes)
         """
         trusted = np.mean([predict_classes(model, rows, probabilities.shape[1]) for model in self.trusting], axis=0)
-        value = np.ones_like(trusted) if self.value is None else self.value.relative(rows)
+        value = np.zeros_like(trusted) if self.value is None else self.value.relative(rows)
         return np.stack([np.maximum(probabilities, _LEAST), np.maximum(trusted, _LEAST), value])

@@ -154,7 +154,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         of the label under models of all rows that have not seen this one, times that under models of the trusted rows
         alone, the latter to the power of the share that trusted labels hold of what all are worth, and by what the row
         is worth to nearest neighbours that trusted rows judge, as far as labels are not known to be right. Rows that
-        mislead these weigh nothing. It needs classes and trusted rows; models and cost are those of
+        mislead these weigh next to nothing. It needs classes and trusted rows; models and cost are those of
         ``embedding="supervised"``. A classifier that is given as ``embedding`` has no neighbours.
     class_mass : {"balanced", "meta"} or dict, default="balanced"
         Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or

@@ -44,6 +44,8 @@ _MAX_ASKED = 64
 _ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
+# What rows weigh that mislead: a forest takes nodes for pure that hold no more, and AdaBoost takes logarithms.
+_NEXT_TO_NOTHING = 1e-20
 # Rows around a trusted row of which it says what they are worth to their neighbours.
 _ROWS_TOLD_ABOUT = 100
 # Rows of which what is but a number per row is held in double precision.
@@ -94,6 +96,8 @@ class Basis:
     reg : float
     trust, doubt : float
         Exponents of the belief in labels of the trusted rows' models, and of neighbours.
+    worth : float
+        What a label is worth of a right one, to which what neighbours say adds.
     """
 
     settings: Settings
@@ -106,6 +110,7 @@ class Basis:
     reg: float = UNKNOWN_REG
     trust: float = 0.0
     doubt: float = 0.0
+    worth: float = 1.0
 
     @property
     def compute(self):
@@ -119,7 +124,8 @@ class Basis:
         belief = beliefs = None
         if rows.beliefs is not None:
             of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
-            belief, beliefs = of_all * of_trusted**self.trust * of_neighbours**self.doubt, rows.beliefs[:2].prod(axis=0)
+            by_neighbours = np.maximum(np.maximum(self.worth + of_neighbours, 0.0) ** self.doubt, _NEXT_TO_NOTHING)
+            belief, beliefs = of_all * of_trusted**self.trust * by_neighbours, rows.beliefs[:2].prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
@@ -330,7 +336,8 @@ def settle(checked, reduction=None, *, stream=False):
         information, n_rows = reliability.label_information(), group_weight.sum()
         trust = len(meta.weight) / (len(meta.weight) + information * n_rows)
         reached = _ROWS_TOLD_ABOUT * len(meta.weight) / target.n_groups
-        basis = replace(basis, trust=trust, doubt=(1.0 - information) * reached / (reached + n_rows))
+        doubt = (1.0 - information) * reached / (reached + n_rows)
+        basis = replace(basis, trust=trust, doubt=doubt, worth=information)
         ordered = basis.sort(rows)
     group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg

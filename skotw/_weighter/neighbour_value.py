@@ -99,10 +99,9 @@ class NeighbourValue:
         return out
 
     def relative(self, rows):
-        """The same as multiples of what rows of each label are typically worth, at least 0; 1 where none is."""
+        """The same as multiples of what rows of each label that agree are typically worth; 0 where none is."""
         worth = self.typical > 0
-        values = np.maximum(self.of_labels(rows), 0.0) / np.where(worth, self.typical, 1.0)
-        return np.where(worth, values, 1.0)
+        return np.where(worth, self.of_labels(rows) / np.where(worth, self.typical, 1.0), 0.0)
 
 
 def _sorted_votes(away, agrees, weight):

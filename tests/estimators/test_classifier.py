@@ -99,7 +99,7 @@ def test_auto_counts_training_labels_by_what_they_are_worth(sets):
         clf = fitted((X, noisy, X_meta, y_meta), weighter=OTSampleWeighter(reg=0.1, label_cost="hard"))
         v = clf.weighter_.label_reliability_.label_information()
         n, m = v * np.bincount(noisy), np.bincount(y_meta)
-        total = n.sum() + m.sum()
+        total = len(y) + len(y_meta)  # whatever the rows are worth
         assert_allclose(clf.sample_weight_.sum() + clf.sample_weight_meta_.sum(), total)
         assert_allclose(np.bincount(noisy, clf.sample_weight_), total / 3 * n / (n + m))
         assert_allclose(clf.sample_weight_meta_, (total / 3 / (n + m))[y_meta])
@@ -114,7 +114,7 @@ def test_labels_that_say_nothing_leave_the_trusted_rows_alone(sets):
     # but for what 24 trusted rows cannot rule out
     assert clf.weighter_.label_reliability_.overall == pytest.approx(0.0, abs=1e-6)
     assert clf.weighter_.label_reliability_.label_information() < 0.01
-    assert clf.sample_weight_.max() < 0.01
+    assert clf.sample_weight_.max() < 0.01 * clf.sample_weight_meta_.min()
     assert_allclose(clf.sample_weight_meta_, clf.sample_weight_meta_[0])  # as many of each class
 
 
