@@ -221,7 +221,7 @@ def encode_labels(y, name="y"):
 def check_weights(w, name, n_samples=None):
     """Finite, non-negative, not all zero and of one dimension, as float64."""
     w = np.asarray(to_numpy(w))
-    if not (is_plain(w, 1) and w.dtype == np.float64 and np.isfinite(w).all()):
+    if w.ndim == 1 and not (is_plain(w, 1) and w.dtype == np.float64 and np.isfinite(w).all()):
         w = check_array(w, ensure_2d=False, dtype=np.float64, input_name=name)
     if w.ndim != 1 or (n_samples is not None and w.size != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"

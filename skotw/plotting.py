@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._compat import num_samples, safe_indexing
 from ._typing import Array, ArrayLike, MatrixLike
 from ._validation import check_index, check_weights, clean_labels, encode_labels, to_numpy
+from ._weighter.estimator import OTSampleWeighter
+from ._weighter.label_errors import LabelErrors
 from ._weighter.labels import target_kind
 
 if TYPE_CHECKING:
@@ -547,6 +550,8 @@ class WeightHistoryDisplay:
 
         Raises
         ------
+        TypeError
+            If ``net`` is no network of skorch.
         sklearn.exceptions.NotFittedError
             If the network is not trained.
         ValueError
@@ -555,6 +560,11 @@ class WeightHistoryDisplay:
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
+        if not hasattr(net, "history") and not hasattr(net, "initialize"):  # which every network of skorch has
+            raise TypeError(
+                f"{type(net).__name__} has no epochs. Pass a trained skotw.deep.OTWeightedNetClassifier, or another "
+                "network of skorch with the callback skotw.deep.OTReweighting."
+            )
         history = getattr(net, "history", None)
         if history is None or not len(history):
             raise NotFittedError(f"This {type(net).__name__} has no history of epochs: call fit first.")
@@ -709,15 +719,20 @@ class RegularizationPathDisplay:
 
         Raises
         ------
+        TypeError
+            If ``weighter`` is no OTSampleWeighter.
         ValueError
-            If ``reg`` is empty, or as :meth:`skotw.OTSampleWeighter.fit`.
+            If ``reg`` is empty or not positive, or as :meth:`skotw.OTSampleWeighter.fit`.
         ImportError
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
-        values = np.sort(np.ravel(np.logspace(-2, 0, 9) if reg is None else np.asarray(reg, dtype=np.float64)))
-        if not len(values):
-            raise ValueError("reg is empty. Give one value to try at least, or None for nine from 0.01 to 1.")
+        if not isinstance(weighter, OTSampleWeighter):
+            raise TypeError(
+                f"weighter must be an OTSampleWeighter; got {type(weighter).__name__}. Of a fitted estimator pass its "
+                "weighter_."
+            )
+        values = np.sort(_regs(reg))
         data, params = (X, y, X_meta, y_meta), fit_params or {}
         chosen = clone(weighter).fit(*data, **params)
         with warnings.catch_warnings():
@@ -1031,14 +1046,21 @@ class LabelErrorsDisplay:
 
         Raises
         ------
+        TypeError
+            If ``found`` is not what :func:`skotw.find_label_errors` returns.
         ValueError
             If ``n_shown`` is below 1, or ``images`` are no images or too few.
         ImportError
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_errors")
-        if n_shown < 1:
-            raise ValueError(f"n_shown must be at least 1; got {n_shown}.")
+        if not isinstance(found, LabelErrors):
+            raise TypeError(
+                f"found must be what skotw.find_label_errors returns; got {type(found).__name__}. Call "
+                "found = find_label_errors(X, y, X_meta, y_meta) first."
+            )
+        if not isinstance(n_shown, Integral) or n_shown < 1:
+            raise ValueError(f"n_shown must be a whole number of at least 1; got {n_shown!r}.")
         rows = found.indices[:n_shown]
         if images is not None:
             images = np.asarray(to_numpy(images))
@@ -1211,6 +1233,9 @@ def _canvas(ax, caller, n_axes=None, height=_HEIGHT, n_columns=1):
             ax = np.ravel(np.asarray(ax, dtype=object))
             if len(ax) != n_axes:
                 raise ValueError(f"ax must hold {n_axes} axes; got {len(ax)}.")
+        if not all(isinstance(each, plt.Axes) for each in ([ax] if n_axes is None else ax)):
+            wanted = "one Axes" if n_axes is None else f"{n_axes} Axes"
+            raise TypeError(f"ax must be {wanted} of matplotlib, as plt.subplots() makes them; got {ax!r}.")
         yield ax
         return
     with plt.rc_context(_STYLE):
@@ -1232,6 +1257,21 @@ def _weighter(estimator):
             "weighter_; weights of any other origin go to SampleWeightDisplay.from_weights."
         )
     return estimator
+
+
+def _regs(reg):
+    """Values of reg to try."""
+    if reg is None:
+        return np.logspace(-2, 0, 9)
+    try:
+        values = np.ravel(np.asarray(reg, dtype=np.float64))
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if not len(values):
+        raise ValueError("reg is empty. Give one value to try at least, or None for nine from 0.01 to 1.")
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"reg must hold positive numbers; got {reg!r}.")
+    return values
 
 
 def _flags(mislabelled, n):

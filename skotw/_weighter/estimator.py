@@ -32,7 +32,7 @@ from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
 from .report import RowGroups, ShowsReport, WeightReport, report_of
-from .sets import SortedRows
+from .sets import SortedRows, bits_of
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
 
@@ -54,6 +54,9 @@ _FITTED = (
     "n_features_in_",
     "feature_names_in_",
 )
+
+# What the weighter may lack although its class has it.
+_ON_DEMAND = ("sample_weight_", "effective_sample_size_", "label_confidence_")
 
 
 class _NotOfChunks:
@@ -78,6 +81,16 @@ class _TrainingRows:
     ordered: SortedRows
     kept: np.ndarray | None
     n_given: int
+    bits: int
+
+    @classmethod
+    def of(cls, ordered, chunk):
+        return cls(ordered, chunk.kept, chunk.n_given, bits_of(ordered.rows))
+
+    @property
+    def unchanged(self):
+        """Whether they are what they were; rows that are X itself may have been written to."""
+        return bits_of(self.ordered.rows) == self.bits
 
     def label_shares(self, fitted):
         """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
@@ -106,6 +119,11 @@ class _OnDemand:
             raise AttributeError(f"{message}. {_NO_CLASSES}")
         if rows is None:
             raise AttributeError(f"{message}. No training rows are kept: call label_confidence(X, y).")
+        if not rows.unchanged:
+            raise AttributeError(
+                f"{message}. It is computed when it is first asked for, and X has been written to since fit. Call "
+                "label_confidence(X, y) with the rows as they were, or fit again."
+            )
         return weighter._label_shares()[0]
 
 
@@ -223,9 +241,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Kish's effective size of ``sample_weight_``, and absent like it.
     label_confidence_ : ndarray of shape (n_samples,)
         How much speaks for the label of each training row, in [0, 1]: the share of its own label in what the row would
-        weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. Computed when first
-        asked for, or pickled; until then the weighter keeps the embedded rows, of an array X itself: where that is
-        written to meanwhile, call :meth:`label_confidence`. Absent without classes, and after ``partial_fit``.
+        weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. It is computed when
+        it is first asked for, or pickled. Until then the weighter keeps the embedded rows, which may be X itself. If X
+        is written to meanwhile, asking raises an error. Absent without classes, and after ``partial_fit``.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int
@@ -416,7 +434,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             chunk = checked.chunk
-            rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
+            rows = _TrainingRows.of(start.ordered, chunk) if fitted.has_labels else None
             groups = RowGroups.of(start.ordered, chunk)
             self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows, groups=groups)
         return self
@@ -781,7 +799,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = not (self.embedding is None or isinstance(self.embedding, str))
+        takes_no_gaps = self.embedding is None or (isinstance(self.embedding, str) and self.embedding == "scale")
+        tags.input_tags.allow_nan = not takes_no_gaps
         tags.array_api_support = True
         tags.target_tags.required = False
         return tags
@@ -799,9 +818,14 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         self._training_rows = None
 
     def __getstate__(self):
-        if getattr(self, "_training_rows", None) is not None:
-            self.label_confidence_  # noqa: B018 (it takes the place of the rows, which may be large)
+        # its numbers take the place of the rows, which may be large; there are none where X has been written to
+        if getattr(self, "_training_rows", None) is not None and not hasattr(self, "label_confidence_"):
+            self._forget_rows()
         return super().__getstate__()
+
+    def __dir__(self):
+        """Names of attributes, without those that only asking would tell: notebooks ask for all that are listed."""
+        return [name for name in super().__dir__() if name not in _ON_DEMAND or name in vars(self)]
 
     def _validate_params(self):
         values = [getattr(self, name) for name in self._parameter_constraints]

@@ -6,7 +6,9 @@ Nothing here writes to an estimator, so that an error leaves it as it was.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
@@ -152,7 +154,9 @@ class Intake:
             return Z
         roots = np.sqrt(probabilities)
         if self.settings.learner is not None:
-            return roots
+            # rows come as they are: of tensors weights are such where scikit-learn is told to keep them
+            kept = is_array_api_obj(Z) and get_config()["array_api_dispatch"] and not isinstance(Z, np.ndarray)
+            return like(roots, Z[..., 0] * 1.0) if kept else roots
         return like(roots, Z.data if issparse(Z) else Z)
 
     def _check(self, X, name, least):
@@ -319,6 +323,8 @@ def check_sets(given, intake, *, stream=False):
     if settings.asks_models:
         intake = intake.with_models(rows, meta)
         rows, meta = intake.measured(rows), intake.measured_meta(meta)
+        if settings.learner is not None:  # which takes each set in its own library
+            meta = replace(meta, Z=like_rows(meta.Z, rows.Z))
     return Input(intake, target, Chunk(rows, kept, num_samples(given.X)), meta)
 
 
@@ -399,12 +405,7 @@ def check_trusted_once(given):
 def _check_kind(kind, settings, alone):
     """Whether the kind of labels has what the settings ask for; ``alone``: without a meta set."""
     if settings.asks_models and (alone or kind != "classes"):
-        asked = "prior='confidence'" if not settings.supervised else "A supervised embedding"
-        usual = "prior='balanced'" if not settings.supervised else "embedding='scale'"
-        raise ValueError(
-            f"{asked} learns from training labels and trusted ones, and needs one column of class labels and a meta "
-            f"set. Pass X_meta and y_meta, or use {usual}."
-        )
+        _refuse_for_models(kind, settings, alone)
     if kind == "continuous":
         if alone:
             raise ValueError(
@@ -417,6 +418,26 @@ def _check_kind(kind, settings, alone):
         raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
     if (kind == "continuous" or kind is None) and not isinstance(settings.class_mass, str):
         raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
+
+
+def _refuse_for_models(kind, settings, alone):
+    """Say what the models of the labels lack."""
+    asks = "A supervised embedding" if settings.supervised else "prior='confidence'"
+    usual = [
+        f"{name}={value!r}"
+        for name, value, asked in (
+            ("embedding", "scale", settings.supervised),
+            ("prior", "balanced", settings.prior == "confidence"),
+        )
+        if asked
+    ]
+    usual = f"leave {' and '.join(usual)}, the defaults"
+    if alone:
+        raise ValueError(f"{asks} needs trusted rows. Pass X_meta and y_meta, or y_verified. To do without, {usual}.")
+    if kind is None:
+        raise ValueError(f"{asks} needs class labels. Pass y and y_meta. For weights from the features alone, {usual}.")
+    held = "continuous numbers" if kind == "continuous" else "several label columns"
+    raise ValueError(f"{asks} needs one column of class labels, and the labels are {held}. For such labels {usual}.")
 
 
 def _meta_rows(given, intake, Z):

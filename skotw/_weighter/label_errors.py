@@ -12,6 +12,7 @@ from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import warn
 
 from .estimator import OTSampleWeighter
+from .labels import target_kind
 
 __all__ = ["LabelErrors", "find_label_errors"]
 
@@ -181,6 +182,7 @@ def find_label_errors(
             f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. A classifier whose word is "
             "to count goes into one: OTSampleWeighter(embedding=classifier, prior='confidence')."
         )
+    _check_labels(y, weighter)
     weighter = _default_weighter(random_state) if weighter is None else clone(weighter)
     weighter.fit(
         X,
@@ -202,6 +204,23 @@ def find_label_errors(
             "tell the classes apart: choose another embedding."
         )
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
+
+
+def _check_labels(y, weighter):
+    """Refuse labels that cannot be ranked, in words that speak of this function."""
+    if y is None:
+        raise ValueError("find_label_errors judges labels, and y is None. Pass y, the labels of the training rows.")
+    kind = target_kind(y, "auto" if weighter is None else weighter.target_type)
+    if kind == "continuous":
+        raise ValueError(
+            "find_label_errors compares classes, and y holds continuous numbers. Bin them into classes first, as "
+            "sklearn.preprocessing.KBinsDiscretizer does."
+        )
+    if kind == "columns" and weighter is None:
+        raise ValueError(
+            "y has several label columns, and the default weighter of find_label_errors takes one. Rank one column at "
+            "a time, or pass weighter=OTSampleWeighter(), which judges the combinations of labels."
+        )
 
 
 def _default_weighter(random_state):

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import is_torch_array
+from scipy import sparse
 
 from skotw._transport.arrays import empty, namespace, take
+from skotw._transport.cost import ScaledRows
+from skotw._transport.rows import LazyRows, SquaredRows
 
 from .labels import Target
 
-__all__ = ["Meta", "Rows", "SortedRows"]
+__all__ = ["Meta", "Rows", "SortedRows", "bits_of"]
 
 
 @dataclass(eq=False)
@@ -64,3 +68,18 @@ class SortedRows:
         else:
             out[namespace(values).asarray(self.order, device=values.device)] = values
         return out
+
+
+def bits_of(rows):
+    """A number that changes when rows on the host are written to: a sum of their bits, by place; 0 on a device."""
+    while isinstance(rows, LazyRows | ScaledRows | SquaredRows):
+        rows = rows.X
+    values = rows.data[:, None] if sparse.issparse(rows) else rows
+    if is_torch_array(values) and values.device.type == "cpu":
+        values = values.detach().numpy()
+    if not isinstance(values, np.ndarray):
+        return 0
+    bits = values.view(f"u{values.itemsize}")
+    odd = np.arange(1, 2 * len(bits), 2, dtype=np.uint64)
+    sums = bits.sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
+    return int(sums.astype(np.uint64) @ odd)
