@@ -84,9 +84,9 @@ def check_index(**by_name):
         first_name, first = indexed[0]
         if len(index) == len(first) and not index.equals(first) and Counter(index) == Counter(first):
             raise ValueError(
-                f"{first_name} and {name} have the same index in another order, and rows are taken by their place. "
-                f"Sort one like the other, {name} = {name}.loc[{first_name}.index], or pass {name}.to_numpy() if their "
-                "places are right."
+                f"{first_name} and {name} have the same index in another order. Rows are taken by their place. Sort "
+                f"one like the other: {name} = {name}.loc[{first_name}.index]. If their places are right, pass "
+                f"{name}.to_numpy()."
             )
 
 

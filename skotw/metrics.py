@@ -162,7 +162,10 @@ def mislabel_auc(w: ArrayLike, y: ArrayLike, mislabelled: ArrayLike) -> float:
     in_classes = [codes == c for c in range(classes.size)]
     areas = [roc_auc_score(~wrong[rows], w[rows]) for rows in in_classes if wrong[rows].any() and not wrong[rows].all()]
     if not areas:
-        raise ValueError("No class holds both right and wrong labels, so there is no telling apart.")
+        raise ValueError(
+            "No class holds both right and wrong labels, so that there is nothing to tell apart. Look whether "
+            "mislabelled belongs to these rows."
+        )
     return float(np.mean(areas))
 
 
@@ -290,7 +293,7 @@ def _feature_cost(X, X_meta, metric):
     if isinstance(metric, str) and metric == "precomputed":
         if X_meta is not None:
             raise ValueError(
-                "With metric='precomputed', X holds the costs between all rows and all meta rows; leave X_meta out."
+                "With metric='precomputed', X holds the costs between all rows and all trusted rows; leave X_meta out."
             )
         cost = check_array(X, dtype=np.float64, copy=True, input_name="X")
     else:

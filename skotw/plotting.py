@@ -179,8 +179,8 @@ class SampleWeightDisplay:
         groups = getattr(weighter, "_row_groups", None)
         if groups is None:
             raise ValueError(
-                "The estimator was fitted in parts, by partial_fit or in several processes, and has not the weights of "
-                "all rows. Use from_weights with what weigh(X, y) returns."
+                "The estimator was fitted in parts, by partial_fit or in several processes, and does not have the "
+                "weights of all rows. Use from_weights with what weigh(X, y) returns."
             )
         fitted = weighter._model
         wrong = _flags(mislabelled, len(groups.codes))
@@ -432,8 +432,8 @@ class LabelReliabilityDisplay:
         found, fitted = weighter.label_reliability_, weighter._model
         if found is None:
             raise ValueError(
-                "The reliability of labels is known for classes in one column, and the estimator was fitted to other "
-                "targets."
+                "The reliability of labels is known for one column of classes, and the estimator was fitted to other "
+                "targets. SampleWeightDisplay draws the weights of any target."
             )
         display = cls(
             classes=list(weighter.classes_),
@@ -1253,8 +1253,8 @@ def _weighter(estimator):
     check_is_fitted(estimator)
     if not hasattr(estimator, "_row_groups"):
         raise TypeError(
-            f"{type(estimator).__name__} has no weights of ours. Pass an OTSampleWeighter, or an estimator with "
-            "weighter_; weights of any other origin go to SampleWeightDisplay.from_weights."
+            f"{type(estimator).__name__} has no weights that skotw has learned. Pass an OTSampleWeighter, or an "
+            "estimator with weighter_. Draw weights of any other origin by SampleWeightDisplay.from_weights."
         )
     return estimator
 

@@ -63,6 +63,6 @@ def _is_even(value):
 
 def _warn(what, remedy):
     warn(
-        f"The inner estimator has {what}, and the weights balance the classes already: rare classes are corrected "
+        f"The inner estimator has {what}, and the weights balance the classes already. Rare classes are corrected "
         f"twice. {remedy}."
     )

@@ -69,8 +69,8 @@ def make_weighted_pipeline(*steps: Any, memory: Any = None, verbose: bool = Fals
     """
     if not get_config()["enable_metadata_routing"]:
         raise RuntimeError(
-            "The trusted rows reach the last step of a pipeline only with metadata routing: call "
-            "sklearn.set_config(enable_metadata_routing=True) first, or put the pipeline inside, "
+            "The trusted rows reach the last step of a pipeline only with metadata routing. Call "
+            "sklearn.set_config(enable_metadata_routing=True) first. Or put the pipeline inside: "
             "OTWeightedClassifier(make_pipeline(...))."
         )
     if not steps:

@@ -630,7 +630,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         differ = streams[0].differences(streams[1])
         if differ:
             raise ValueError(
-                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "
+                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same trusted "
                 "set, cost_scale, reg and fitted embedding, as sklearn.frozen.FrozenEstimator keeps it."
             )
         with unchanged_on_error(self):
@@ -888,7 +888,8 @@ def _warn_of_collapse(size, prior_size, reg):
     if size < _COLLAPSE * prior_size:
         warn(
             f"The weights have collapsed onto a few rows: all rows count as {size:.1f}, and prior weights would make "
-            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows: raise it, or cap weights by max_weight."
+            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows. Raise it, or cap weights by "
+            "max_weight."
         )
 
 
@@ -896,7 +897,7 @@ def _check_same_stream(given, changed):
     """Refuse what only a first chunk may bring."""
     if given.X_meta is not None or given.y_meta is not None or given.sample_weight_meta is not None:
         raise ValueError(
-            "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
+            "The trusted rows came with the first chunk and stay. Leave X_meta and y_meta out of later "
             "ones, or start anew with a clone of the weighter."
         )
     if changed:
@@ -911,10 +912,10 @@ def _told(drift, Z, settled):
     if drift is None or not (drift := drift.meet(Z)).has_left():
         return drift
     warn(
-        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}: the weights differ "
-        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: with "
-        "s = OTSampleWeighter().fit(sample and meta set), stream to OTSampleWeighter(embedding=FrozenEstimator("
-        "s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
+        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}. The weights differ "
+        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: fit s = "
+        "OTSampleWeighter() to the sample and the trusted rows, and stream to "
+        "OTSampleWeighter(embedding=FrozenEstimator(s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
     )
     return None
 

@@ -116,7 +116,10 @@ class Intake:
         if self.settings.learner is not None:
             return X  # it takes rows of any kind
         if metric == "precomputed" and not (X.min() >= 0 and np.isfinite(X.max())):  # each NaN where any cost is
-            raise ValueError(f"metric='precomputed' takes costs, finite and at least 0, and some in {name} are not.")
+            raise ValueError(
+                f"metric='precomputed' takes costs that are finite and at least 0, and some in {name} are not. Drop or "
+                "change such rows."
+            )
         Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean", kept=kept)
         return Z.astype(np.float64) if self.widen else Z
 
@@ -290,8 +293,8 @@ def check_sets(given, intake, *, stream=False):
     X, y, weight, kept = _drop_weightless(X_given, given.y, weight, "sample_weight")
     if len(weight) < 2:
         raise ValueError(
-            f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
-            "against, and a minimum of 2 is required."
+            f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed against, and a "
+            "minimum of 2 is required. Pass more rows, or larger weights in sample_weight."
         )
     alone = settings.metric != "precomputed" and given.X_meta is None and verified is None
     y_reference = y if alone else given.y_meta if verified is None else verified.labels
@@ -316,7 +319,7 @@ def check_sets(given, intake, *, stream=False):
     n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
     if kind == "classes" and n_classes < 2:
         raise ValueError(
-            f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
+            f"y has one class, {named(target.labels[codes[:1]])}. Weights between classes need two or more. For "
             "weights from the features alone leave out y and y_meta."
         )
     rows = Rows(Z, codes, values, weight, kept)
@@ -378,7 +381,10 @@ def _check_given(given, settings):
     if X_meta is None and y_meta is not None:
         raise ValueError("y_meta was given without X_meta: pass the trusted rows themselves.")
     if X_meta is None and given.sample_weight_meta is not None:
-        raise ValueError("sample_weight_meta was given without X_meta and y_meta.")
+        raise ValueError(
+            "sample_weight_meta was given without X_meta and y_meta. Pass the trusted rows and their labels, or leave "
+            "it out."
+        )
     if X_meta is None and y is None:
         raise ValueError(
             "OTSampleWeighter requires y to be passed, but the target y is None. Pass y, or X_meta for weights from "
@@ -410,7 +416,7 @@ def _check_kind(kind, settings, alone):
         if alone:
             raise ValueError(
                 "Unknown label type: continuous. A continuous target has no classes whose prototypes could "
-                "stand in for a meta set: pass X_meta and y_meta, or class labels."
+                "stand in for trusted rows. Pass X_meta and y_meta, or class labels."
             )
         if settings.n_prototypes is not None:
             raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
@@ -454,7 +460,7 @@ def _meta_rows(given, intake, Z):
             )
         return Z_meta, y_meta, weight
     if num_samples(X_meta) == 0:
-        raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
+        raise ValueError("There are no trusted rows: X_meta has 0 sample(s), and a minimum of 1 is required.")
     X_meta = intake.check(X_meta, "X_meta")
     n_meta = num_samples(X_meta)
     if y_meta is not None and num_samples(y_meta) != n_meta:
@@ -466,7 +472,10 @@ def _meta_rows(given, intake, Z):
     if intake.settings.learner is not None:
         return Z_meta, y_meta, weight
     if Z_meta.shape[1] != Z.shape[1]:
-        raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
+        raise ValueError(
+            f"X_meta has {Z_meta.shape[1]} features after the embedding, and X has {Z.shape[1]}. The transformer given "
+            "as embedding must make as many of both."
+        )
     return like_rows(Z_meta, Z if issparse(Z) else reference_of(Z)), y_meta, weight
 
 
@@ -484,7 +493,7 @@ def _meta_costs(given, intake, Z):
     n_meta = Z.shape[1]
     if given.y_meta is not None and num_samples(given.y_meta) != n_meta:
         raise ValueError(
-            f"With metric='precomputed' X must have one column per meta sample: it has {n_meta}, and "
+            f"With metric='precomputed' X must have one column per trusted row: it has {n_meta}, and "
             f"y_meta has {num_samples(given.y_meta)} labels."
         )
     if given.X_meta is None:
@@ -492,8 +501,8 @@ def _meta_costs(given, intake, Z):
     Z_meta = intake.embed(intake.check(given.X_meta, "X_meta"), "X_meta")
     if Z_meta.shape[0] != n_meta:
         raise ValueError(
-            f"With metric='precomputed' X has the costs to {n_meta} meta samples, so X_meta must have "
-            f"shape {(n_meta, n_meta)}, the costs among them; got {tuple(Z_meta.shape)}."
+            f"With metric='precomputed' X has the costs to {n_meta} trusted rows, so X_meta must have shape "
+            f"{(n_meta, n_meta)}, the costs among them. It has shape {tuple(Z_meta.shape)}."
         )
     return Z_meta
 

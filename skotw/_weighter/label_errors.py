@@ -179,8 +179,8 @@ def find_label_errors(
     """
     if not isinstance(weighter, OTSampleWeighter | None):
         raise TypeError(
-            f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. A classifier whose word is "
-            "to count goes into one: OTSampleWeighter(embedding=classifier, prior='confidence')."
+            f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. To have a classifier judge "
+            "the labels, pass OTSampleWeighter(embedding=classifier, prior='confidence')."
         )
     _check_labels(y, weighter)
     weighter = _default_weighter(random_state) if weighter is None else clone(weighter)
@@ -200,8 +200,8 @@ def find_label_errors(
     if len(ranked) > 1 and np.ptp(share[ranked]) <= _SAME:
         warn(
             "All labels are equally likely, so that the ranking says nothing. With label_weight=0 labels have no say, "
-            "and with 1 features have none: take a value between, or prior='confidence'. Otherwise the features do not "
-            "tell the classes apart: choose another embedding."
+            "and with label_weight=1 features have none: take a value between, or prior='confidence'. Otherwise the "
+            "features do not tell the classes apart: choose another embedding."
         )
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
 

@@ -63,13 +63,14 @@ class Verified:
             )
         if unreviewed.all():
             raise ValueError(
-                "y_verified marks every row as not reviewed. Put the labels of the rows that were reviewed into it. If "
-                "this is a fold of a cross-validation, it has got none of them: stratify by what is reviewed."
+                "y_verified marks every row as not reviewed. Put the labels of the rows that were reviewed into it. "
+                "If this is a fold of a cross-validation, no reviewed row has come into it: stratify by what is "
+                "reviewed."
             )
         if not unreviewed.any():
             raise ValueError(
-                "y_verified has a label for every row, so that no row is left to be weighed. Rows that nobody has "
-                "reviewed are marked by NaN, None or a mask; a number such as -1 is a label."
+                "y_verified has a label for every row, so that no row is left to be weighed. Mark rows that nobody "
+                "has reviewed by NaN, None or a mask. A number such as -1 is a label."
             )
         rows = np.flatnonzero(~unreviewed)
         others = np.flatnonzero(unreviewed)

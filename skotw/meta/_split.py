@@ -73,9 +73,9 @@ def balanced_meta_split(
     if small.any():
         named = ", ".join(f"{label!r} ({n})" for label, n in zip(classes[small].tolist(), counts[small], strict=True))
         raise ValueError(
-            f"n_per_class={n_per_class} needs at least {n_per_class + 1} rows of every class, one "
-            f"of which stays in the training set; too few rows of: {named}. Lower n_per_class, or "
-            "leave these classes out or merge them."
+            f"n_per_class={n_per_class} needs at least {n_per_class + 1} rows of every class, one of which stays in "
+            f"the training set. There are too few rows of: {named}. Lower n_per_class, or leave these classes out, or "
+            "merge them."
         )
 
     in_meta = np.zeros(codes.size, dtype=bool)

@@ -70,13 +70,13 @@ def test_sample_weight_is_repetition():
 
 def test_without_trusted_rows_every_row_keeps_its_weight():
     given = np.random.default_rng(2).uniform(size=150)
-    with pytest.warns(UserWarning, match=r"every row keeps its sample_weight. Pass X_meta and y_meta"):
+    with pytest.warns(UserWarning, match=r"Every row keeps its sample_weight. Pass X_meta and y_meta"):
         reg = OTWeightedRegressor().fit(X, Y, given)
     assert reg.weighter_ is None
     assert_array_equal(reg.sample_weight_, given)
     assert_allclose(reg.predict(X), Ridge().fit(X, Y, given).predict(X))
     wrong_length = pytest.raises(ValueError, match=r"sample_weight must have shape \(150,\)")
-    with wrong_length, pytest.warns(UserWarning, match="Without trusted rows"):
+    with wrong_length, pytest.warns(UserWarning, match="There are no trusted rows"):
         OTWeightedRegressor().fit(X, Y, given[:-1])
 
 

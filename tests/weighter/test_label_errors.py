@@ -176,7 +176,7 @@ def test_default_needs_trusted_rows():
 
 
 def test_without_trusted_rows():
-    with pytest.warns(UserWarning, match="There is no meta set"):
+    with pytest.warns(UserWarning, match="There are no trusted rows"):
         find_label_errors(X, Y, weighter=PLAIN)
 
 

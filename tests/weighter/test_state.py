@@ -242,6 +242,6 @@ def test_unchanged_on_error_puts_back_what_was_set_and_takes_away_what_was_not()
 def test_a_failed_fit_draws_no_random_numbers(method):
     random_state = np.random.RandomState(0)
     weighter = OTSampleWeighter(embedding=PCA(2), random_state=random_state)
-    with pytest.raises(ValueError, match="the meta set lacks"):
+    with pytest.raises(ValueError, match="the trusted rows lack"):
         getattr(weighter, method)(X, Y + 7, X_META, Y_META)
     assert random_state.randint(2**31) == np.random.RandomState(0).randint(2**31)

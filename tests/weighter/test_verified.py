@@ -116,7 +116,7 @@ def test_minus_one_is_a_class():
     verified = np.where(np.isnan(VERIFIED), np.nan, true)
     weighter = OTSampleWeighter(reg=0.1).fit(X, y, y_verified=verified)
     assert_array_equal(weighter.classes_, [-1, 1, 2])
-    with pytest.raises(ValueError, match=r"label for every row.*a number such as -1 is a label"):
+    with pytest.raises(ValueError, match=r"label for every row.*A number such as -1 is a label"):
         OTSampleWeighter().fit(X, Y, y_verified=np.where(np.isnan(VERIFIED), -1, TRUE))
 
 
