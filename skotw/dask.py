@@ -137,7 +137,7 @@ class DaskSampleWeighter(BaseEstimator):
             Trusted rows, which are few: a dask collection is computed. Without them class prototypes of the sample take
             their place.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-            Trusted labels.
+            Labels of the trusted rows.
         sample_weight : the same kind of collection as ``y``, of shape (n_samples,), default=None
             How much each row counts beforehand: weight k is k copies of the row, 0 is none.
         sample_weight_meta : array-like of shape (n_meta,), default=None

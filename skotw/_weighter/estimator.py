@@ -607,7 +607,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
 
         Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
         one would that learns all of it: merge them in any order. They must measure rows alike. Give all of them the
-        same fitted embedding, ``cost_scale``, ``reg`` and meta set, as :meth:`partial_fit` shows.
+        same fitted embedding, ``cost_scale``, ``reg`` and trusted rows, as :meth:`partial_fit` shows.
 
         Parameters
         ----------

@@ -118,13 +118,13 @@ def find_label_errors(
     X_meta : the same as X, of shape (n_meta, n_features), default=None
         Trusted rows.
     y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-        Trusted labels. Every class of ``y`` must be among them.
+        Labels of the trusted rows. Every class of ``y`` must be among them.
     sample_weight : array-like of shape (n_samples,), default=None
         How much each row counts; rows of weight 0 are not ranked.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
     y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None, the
+        Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN, None, the
         missing values of pandas, or a mask for all others. Reviewed rows are not ranked.
     weighter : OTSampleWeighter or None, default=None
         Unfitted weighter, which is cloned; None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``,
