@@ -41,10 +41,10 @@ _LEAST_PER_LABEL = 30  # rows of a label that the sample aims at, however many l
 class DaskSampleWeighter(BaseEstimator):
     """Learn the weights of a training set that dask holds in chunks, on one machine or a cluster.
 
-    :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that dask is
-    set to: a sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
-    ``reg="auto"`` and the reliability of the labels; then every chunk adds one number per class and trusted row, and
-    nothing else travels. The weights are lazy, in chunks as the rows are.
+    It is :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that
+    dask is set to. A sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
+    ``reg="auto"`` and the reliability of the labels. Then every chunk adds one number per class and trusted row, and
+    nothing else travels. The weights are lazy, in chunks as the rows are. The guide has more (:doc:`/guide/clusters`).
 
     Parameters
     ----------

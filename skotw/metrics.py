@@ -182,9 +182,9 @@ def transport_distance(
     cost_scale: float | None = None,
     reg: float = 0.0,
 ) -> float:
-    r"""Optimal-transport distance between weighted training rows and the meta rows.
+    r"""Optimal-transport distance between weighted training rows and trusted rows.
 
-    The least cost of moving the mass of the training rows onto the meta rows, where moving along
+    The least cost of moving the mass of the training rows onto the trusted rows, where moving along
     (i, j) costs ``(1 - label_weight) * d(x_i, x'_j) / cost_scale + label_weight * [y_i != y'_j]``.
     Weights are good when they bring it down.
 
@@ -193,7 +193,7 @@ def transport_distance(
     X : {array-like, sparse matrix} of shape (n_samples, n_features), or (n_samples, n_meta) if metric="precomputed"
         Training rows as they should be compared: embed or scale them beforehand.
     X_meta : {array-like, sparse matrix} of shape (n_meta, n_features), default=None
-        Meta rows. Left out if the feature costs are precomputed.
+        Trusted rows. Left out if the feature costs are precomputed.
     y, y_meta : array-like of shape (n_samples,) and (n_meta,), default=None
         Class labels. Without them the features alone make the cost.
     sample_weight, sample_weight_meta : array-like of shape (n_samples,) and (n_meta,), default=None
@@ -304,7 +304,7 @@ def _feature_cost(X, X_meta, metric):
             cost = euclidean_distances(X, X_meta, squared=True).astype(np.float64)
         else:
             cost = pairwise_distances(X, X_meta, metric=metric).astype(np.float64)
-    return check_costs(cost, metric, lambda i, j: f"row {i} of X and meta row {j}")
+    return check_costs(cost, metric, lambda i, j: f"row {i} of X and trusted row {j}")
 
 
 def _mean_cost(cost, p, b, metric):

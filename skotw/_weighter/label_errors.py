@@ -34,9 +34,9 @@ class LabelErrors:
     confidence : ndarray of shape (n_ranked,)
         How much speaks for that label, in [0, 1], ascending: ``label_confidence_`` of the weighter.
     suggested : ndarray of shape (n_ranked,)
-        The label for which most speaks; it may be the row's own.
+        The label for which most speaks. It may be the row's own.
     n_errors : float
-        Expected number of wrong labels among these rows, from the precision of each label; NaN where it is not known.
+        Expected number of wrong labels among these rows, from the precision of each label. NaN where that is not known.
     n_errors_se : float
         Its standard error, which knows of the few trusted rows.
     weighter : OTSampleWeighter
@@ -109,6 +109,8 @@ def find_label_errors(
 ) -> LabelErrors:
     r"""Rank the labels of a training set by how little speaks for them, and say how many may be wrong.
 
+    The guide shows how to use it (:doc:`/guide/label_errors`).
+
     Parameters
     ----------
     X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
@@ -120,15 +122,15 @@ def find_label_errors(
     y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
         Labels of the trusted rows. Every class of ``y`` must be among them.
     sample_weight : array-like of shape (n_samples,), default=None
-        How much each row counts; rows of weight 0 are not ranked.
+        How much each row counts. Rows of weight 0 are not ranked.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
     y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN, None, the
-        missing values of pandas, or a mask for all others. Reviewed rows are not ranked.
+        Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``. Mark all others by
+        NaN, None, the missing values of pandas, or a mask. Reviewed rows are not ranked.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``,
-        which has models of the labels judge rows that they have not seen, and needs trusted rows.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``: it
+        has models of the labels judge rows that they have not seen, and needs trusted rows.
     random_state : int, RandomState instance or None, default=None
         Seeds these models. A weighter that is given keeps its own.
 

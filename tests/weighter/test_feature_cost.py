@@ -210,7 +210,7 @@ def test_rows_are_named_as_they_stand_in_x():
     for call in calls.values():
         with pytest.raises(ValueError, match=r"'correlation' gives the cost nan between row 11 of X, \[1, 1, 1\]"):
             call(OTSampleWeighter(**settings))
-    with pytest.raises(ValueError, match="'correlation' gives the cost nan between row 11 of X and meta row 0"):
+    with pytest.raises(ValueError, match="'correlation' gives the cost nan between row 11 of X and trusted row 0"):
         transport_distance(broken, X_meta, metric="correlation")
 
 
