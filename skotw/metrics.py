@@ -21,7 +21,7 @@ from ._validation import (
     clean_labels,
     encode_labels,
     like_columns,
-    to_numpy,
+    on_host,
 )
 
 __all__ = [
@@ -259,7 +259,7 @@ def transport_distance(
 
     check_index(X=X, y=y, sample_weight=sample_weight)
     check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=sample_weight_meta)
-    cost = _feature_cost(to_numpy(X), to_numpy(like_columns(X_meta, X)), metric)
+    cost = _feature_cost(on_host(X), on_host(like_columns(X_meta, X)), metric)
     p = _masses(sample_weight, "sample_weight", cost.shape[0])
     b = _masses(sample_weight_meta, "sample_weight_meta", cost.shape[1])
     cost /= _mean_cost(cost, p, b, metric) if cost_scale is None else cost_scale

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
 from ._typing import Array, ArrayLike, MatrixLike
-from ._validation import check_index, check_weights, clean_labels, encode_labels, to_numpy
+from ._validation import check_index, check_weights, clean_labels, encode_labels, on_host
 from ._weighter.estimator import OTSampleWeighter
 from ._weighter.label_errors import LabelErrors
 from ._weighter.labels import target_kind
@@ -188,7 +188,7 @@ class SampleWeightDisplay:
         codes = np.searchsorted(fitted.groups, groups.codes[took_part])
         before = np.ones(len(groups.codes)) if groups.sample_weight is None else groups.sample_weight
         display = cls(
-            weights=to_numpy(weighter.sample_weight_).astype(np.float64)[took_part],
+            weights=on_host(weighter.sample_weight_).astype(np.float64)[took_part],
             codes=codes,
             classes=list(getattr(weighter, "classes_", [])),
             sample_weight=before[took_part],
@@ -909,7 +909,7 @@ class TransportPlanDisplay:
             chunk = np.arange(n)[rows]
             if w is not None and not w[chunk].any():
                 continue
-            part = to_numpy(
+            part = on_host(
                 weighter.transport_plan(
                     safe_indexing(X, chunk), safe_indexing(y, chunk), sample_weight=None if w is None else w[chunk]
                 )
@@ -1063,7 +1063,7 @@ class LabelErrorsDisplay:
             raise ValueError(f"n_shown must be a whole number of at least 1; got {n_shown!r}.")
         rows = found.indices[:n_shown]
         if images is not None:
-            images = np.asarray(to_numpy(images))
+            images = np.asarray(on_host(images))
             if images.ndim not in (3, 4) or len(images) <= found.indices.max():
                 raise ValueError(
                     "images must have shape (n_samples, height, width) or (n_samples, height, width, n_channels), one "
@@ -1278,7 +1278,7 @@ def _flags(mislabelled, n):
     """Which of n labels are wrong, as booleans."""
     if mislabelled is None:
         return None
-    flags = np.asarray(to_numpy(mislabelled))
+    flags = np.asarray(on_host(mislabelled))
     if flags.shape != (n,) or flags.dtype != bool:
         raise ValueError(
             f"mislabelled must hold {n} booleans, one per row; got {flags.dtype} values of shape {flags.shape}."

@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
-from skotw._validation import label_columns, named, set_all_or_none, to_numpy, unchanged_on_error, warn
+from skotw._validation import label_columns, named, on_host, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_trusted_once
@@ -179,7 +179,7 @@ class WeighsFirst(ShowsReport, BaseEstimator):
 
     def _set_weights(self, sets, transported):
         """Set the weights of both sets from what the transport says; return those of the rows to train on."""
-        transported = np.asarray(to_numpy(transported), dtype=np.float64)  # of tensors they are one
+        transported = np.asarray(on_host(transported), dtype=np.float64)  # of tensors they are one
         self.sample_weight_ = transported
         self.sample_weight_meta_ = np.empty(0)
         verified = sets.verified

@@ -5,7 +5,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skotw._compat import num_samples
-from skotw._validation import clean_labels, labels_and_missing, named, to_numpy, warn
+from skotw._validation import clean_labels, labels_and_missing, named, on_host, warn
 
 
 def unwrap(value):
@@ -24,7 +24,7 @@ def check_classes(y):
     labels = clean_labels(y, "y")
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
-    return labels if np.asarray(to_numpy(y)).dtype != labels.dtype else y
+    return labels if np.asarray(on_host(y)).dtype != labels.dtype else y
 
 
 def check_handed_on(given, *, wrapped):

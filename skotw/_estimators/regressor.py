@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import num_samples
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
-from skotw._validation import check_index, check_weights, one_column, to_numpy, warn
+from skotw._validation import check_index, check_weights, on_host, one_column, warn
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
 
@@ -228,7 +228,7 @@ def _warn_other_targets(y, y_meta, name):
 
     Of n values the share of the population outside their range has the distribution Beta(2, n - 1).
     """
-    sets = [np.asarray(to_numpy(values), dtype=np.float64).ravel() for values in (y, y_meta)]
+    sets = [np.asarray(on_host(values), dtype=np.float64).ravel() for values in (y, y_meta)]
     for (values, reference), names in zip((sets, sets[::-1]), (("y", name), (name, "y")), strict=True):
         if len(reference) < 2:
             continue

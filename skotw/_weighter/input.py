@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
 from skotw._transport.rows import reference_of
-from skotw._validation import check_index, check_weights, is_plain, named, to_numpy
+from skotw._validation import check_index, check_weights, is_plain, named, on_host
 
 from .compute import compute_of
 from .confidence import Confidence
@@ -174,7 +174,7 @@ class Intake:
             column_names(X)  # each of which there must be once
         if self.container is not None and not precomputed:
             X = self.container.bring(X, name, needs_frame=reads_frames)
-        X = to_numpy(X) if isinstance(X, np.ma.MaskedArray) else X
+        X = on_host(X) if isinstance(X, np.ma.MaskedArray) else X
         if not (ours or precomputed) or (reads_frames and is_frame(X)) or texts:
             validate_data(keeper, X, reset=reset, skip_check_array=True)
             if num_samples(X) < least:

@@ -7,7 +7,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, one_column, to_numpy
+from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, on_host, one_column
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -146,7 +146,7 @@ def target_kind(y, target_type, name="y"):
 def check_labels(y, kind, name):
     """Labels as an ndarray of the dimensions and dtype that their kind has."""
     if kind == "continuous":
-        y = column_or_1d(to_numpy(y))
+        y = column_or_1d(on_host(y))
         if y.dtype.kind == "O":
             y = [np.nan if is_missing(value) else value for value in y.tolist()]
         y = np.asarray(y, dtype=np.float64)

@@ -5,7 +5,7 @@ from scipy import sparse
 from scipy.special import pdtrc
 
 from skotw._compat import num_samples
-from skotw._validation import to_numpy, warn
+from skotw._validation import on_host, warn
 
 from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns, paired_numbers
@@ -124,7 +124,7 @@ def _plain_numbers(X):
     """Rows as an array of numbers, where they are one or become one by looking; else None."""
     if sparse.issparse(X) or is_records(X):
         return None
-    X = np.asarray(frame_values(X) if is_frame(X) else to_numpy(X))
+    X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
     return X if X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1] else None
 
 

@@ -22,8 +22,8 @@ from ._feature_tap import FeatureTap, unwrapped
 from ._feature_weighter import all_reduce
 from ._freeze import freeze, frozen_layers, thaw
 from ._passes import MetaSet
-from ._refits import Refits, Settings
-from ._reweighter import check_settings
+from ._refits import Refits, RefitSettings
+from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import (
     check_class_mass,
@@ -367,7 +367,7 @@ class OTReweighting(Callback):
             raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
             raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
-        check_settings(self.weighter, self.meta, distributed=_distributed(net))
+        check_refits(self.weighter, self.meta, distributed=_distributed(net))
 
     def _begin(self, net, dataset_train):
         """Meet the training split and the meta set."""
@@ -408,10 +408,10 @@ class OTReweighting(Callback):
                 _warn_of_no_weights(self.start_.last_epoch, settings)
 
     def _settings(self):
-        params = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
+        params = {name: getattr(self, name) for name in RefitSettings.__dataclass_fields__}
         if self.weighter is not None:  # a copy, since a search may set parameters of it
             params["weighter"] = type(self.weighter)(**self.weighter.get_params(deep=False))
-        return Settings(**params)
+        return RefitSettings(**params)
 
     def _meta_set(self, net, dataset_train, weights, tap, distributed):
         if self.meta is None:

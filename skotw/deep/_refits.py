@@ -23,7 +23,7 @@ from ._sample_ids import ids_of
 from ._trusted_set import quietly, stored_labels
 from ._weighted_criterion import weighted_loss
 
-__all__ = ["Refits", "Settings"]
+__all__ = ["RefitSettings", "Refits"]
 
 # Labels that are numbers are compared with those of the meta set by so many of them.
 _LABELS_ASKED = 64
@@ -32,7 +32,7 @@ _COLLAPSE = 0.1
 
 
 @dataclass(frozen=True)
-class Settings:
+class RefitSettings:
     """Parameters of :class:`OTReweighting` as they were when training began."""
 
     weighter: OTSampleWeighter | None
@@ -48,7 +48,7 @@ class Refits:
 
     Parameters
     ----------
-    settings : Settings
+    settings : RefitSettings
     weights : SampleWeights
         Of the criterion.
     tap : FeatureTap

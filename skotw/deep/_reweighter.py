@@ -11,7 +11,7 @@ from skotw._weighter.input import Given
 
 from ._feature_weighter import check_weighter, fit_features, weigh_features
 
-__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_settings"]
+__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_refits"]
 
 DEFAULT_REG = 0.05
 
@@ -186,7 +186,7 @@ class OTReweighter:
         return weighter
 
 
-def check_settings(weighter, meta, *, distributed):
+def check_refits(weighter, meta, *, distributed):
     """Raise what any refit would raise of the weighter.
 
     Parameters
