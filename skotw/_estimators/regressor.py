@@ -204,8 +204,8 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
                 _warn_other_targets(sets.given.y[sets.verified.others], sets.verified.labels, "y_verified")
             return sets
         warn(
-            "There are no trusted rows, and a continuous target says nothing of weights without them. Every row keeps "
-            "its sample_weight. Pass X_meta and y_meta, or y_verified.",
+            "Without trusted rows a continuous target says nothing of weights. Every row keeps its sample_weight. "
+            "Pass X_meta and y_meta, or y_verified.",
         )
         self.weighter_ = None
         return Sets(given, given.X, given.y)

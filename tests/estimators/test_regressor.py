@@ -76,7 +76,7 @@ def test_without_trusted_rows_every_row_keeps_its_weight():
     assert_array_equal(reg.sample_weight_, given)
     assert_allclose(reg.predict(X), Ridge().fit(X, Y, given).predict(X))
     wrong_length = pytest.raises(ValueError, match=r"sample_weight must have shape \(150,\)")
-    with wrong_length, pytest.warns(UserWarning, match="There are no trusted rows"):
+    with wrong_length, pytest.warns(UserWarning, match="Without trusted rows"):
         OTWeightedRegressor().fit(X, Y, given[:-1])
 
 

@@ -31,7 +31,7 @@ KINDS = {
     "has labels that y lacks": (OTWeightedClassifier(), NAMES[Y], LOST),
     "corrected twice": (OTWeightedClassifier(LogisticRegression(class_weight="balanced")), Y, META),
     "There are no trusted rows": (OTWeightedClassifier(), Y, {}),
-    "There are no trusted rows, and a continuous target": (OTWeightedRegressor(), X.sum(axis=1), {}),
+    "Without trusted rows": (OTWeightedRegressor(), X.sum(axis=1), {}),
     "column-vector y was passed": (OTWeightedRegressor(), X.sum(axis=1, keepdims=True), TARGET),
     "A column-vector y": (OTWeightedClassifier(), Y[:, None], META),
     "Change the shape of y_meta": (OTWeightedClassifier(), Y, {**META, "y_meta": Y_META[:, None]}),
