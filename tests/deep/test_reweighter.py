@@ -184,7 +184,7 @@ def test_bad_input(sets):
         reweighter.refit(X[:0], y[:0], X_meta, y_meta)
     with pytest.raises(ValueError, match="X contains NaN or infinity"):
         reweighter.refit(X / 0, y, X_meta, y_meta)
-    with pytest.raises(ValueError, match="lacks: 2"):
+    with pytest.raises(ValueError, match="lack: 2"):
         reweighter.refit(X, y, X_meta[y_meta < 2], y_meta[y_meta < 2])
     with pytest.raises(TypeError, match="weighter must be an OTSampleWeighter"):
         OTReweighter(weighter=0.1).refit(X, y)

@@ -187,7 +187,7 @@ def test_labels_that_cannot_be_compared_are_refused(name):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_label_that_is_spelled_otherwise_is_named_beside_those_known(name):
     spelled = np.array(["cat ", "dog"])
-    with pytest.raises(ValueError, match=r"lacks: 'cat '.*The trusted rows have 'cat', 'dog': if it spells a class"):
+    with pytest.raises(ValueError, match=r"lack: 'cat '.*The trusted rows have 'cat', 'dog': if it spells a class"):
         ENTRIES[name](X, spelled[Y], X_META, np.array(["cat", "dog"])[Y_META])
 
 

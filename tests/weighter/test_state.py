@@ -106,7 +106,7 @@ def test_after_a_failed_first_fit_the_weighter_is_unfitted(method, fault):
 
 def test_a_failed_first_chunk_does_not_block_the_stream():
     weighter = OTSampleWeighter()
-    with pytest.raises(ValueError, match="lacks: 7, 8"):
+    with pytest.raises(ValueError, match="lack: 7, 8"):
         weighter.partial_fit(X, Y + 7, X_META, Y_META)
     weighter.partial_fit(*SETS)
     assert_array_equal(weighter.weigh(X, Y), OTSampleWeighter().partial_fit(*SETS).weigh(X, Y))

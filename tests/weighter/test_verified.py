@@ -204,7 +204,7 @@ def test_one_set_warns_of_nothing_that_two_sets_may_be():
         ({"X_meta": X[:5]}, "trusted rows came twice.*append X_meta to X"),
         ({"y_meta": Y[:5]}, "trusted rows came twice"),
         ({"sample_weight_meta": Y[:5]}, "trusted rows came twice"),
-        ({"y_verified": np.where(VERIFIED == 2, np.nan, VERIFIED)}, "lacks: 2.*or review rows of them for y_verified"),
+        ({"y_verified": np.where(VERIFIED == 2, np.nan, VERIFIED)}, "lack: 2.*or review rows of them for y_verified"),
         ({"y_verified": objects(list("abc" * 40))}, "y_verified and y cannot be compared"),
         ({"sample_weight": np.isnan(VERIFIED)}, "sample_weight is zero for every row that is reviewed"),
         ({"sample_weight": ~np.isnan(VERIFIED)}, "sample_weight is zero for every row that is not reviewed"),
