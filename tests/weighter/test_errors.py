@@ -109,7 +109,7 @@ def test_embeddings_of_different_width_are_refused():
         def transform(self, X):
             return np.ones((len(X), 2 + (len(X) == 6)))
 
-    refused("X_meta has 3 features after the embedding, X has 2", X, Y, X_META, Y_META, embedding=Erratic())
+    refused("X_meta has 3 features after the embedding, and X has 2", X, Y, X_META, Y_META, embedding=Erratic())
 
 
 def test_empty_input_of_foreign_embeddings_is_refused():
