@@ -837,8 +837,10 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         return super().__getstate__()
 
     def __dir__(self):
-        """Names of attributes, without those that only asking would tell: notebooks ask for all that are listed."""
-        return [name for name in super().__dir__() if name not in _ON_DEMAND or name in vars(self)]
+        """Names of what the weighter has; notebooks ask for all of it, and that must compute nothing."""
+        # not scikit-learn's, which asks for each attribute whether it is there
+        has = {name: name in vars(self) for name in _ON_DEMAND}
+        return [name for name in object.__dir__(self) if (has[name] if name in has else hasattr(self, name))]
 
     def _validate_params(self):
         values = [getattr(self, name) for name in self._parameter_constraints]
