@@ -120,8 +120,8 @@ def _scaler_of(X, sample_weight):
 
 def _of_known_values(X, sample_weight):
     scaler = _scaler_of(X, sample_weight)
-    unknown = np.isnan(scaler.mean_)  # columns without any value
-    return Standardise(np.where(unknown, 0.0, scaler.mean_), np.where(unknown, 1.0, scaler.scale_))
+    unknown = np.isnan(scaler.mean_)  # columns without any value, in which later rows do not differ either
+    return Standardise(np.where(unknown, 0.0, scaler.mean_), np.where(unknown, np.inf, scaler.scale_))
 
 
 def fit_embedding(embedding, X, y, sample_weight, random_state, n_jobs=None):
@@ -179,7 +179,7 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
             ensure_min_features=0 if transformer is not None else 1,
             input_name=name,
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         if is_plain(Z, 2) and np.isfinite(Z.sum()):  # the quick half of the check below
             return Z
     try:

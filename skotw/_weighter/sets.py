@@ -14,6 +14,9 @@ from .labels import Target
 
 __all__ = ["Meta", "Rows", "SortedRows", "bits_of"]
 
+# Rows of which what is but a number per row is held at once.
+_ROWS_AT_A_TIME = 2**14
+
 
 @dataclass(eq=False)
 class Rows:
@@ -79,7 +82,9 @@ def bits_of(rows):
         values = values.detach().numpy()
     if not isinstance(values, np.ndarray):
         return 0
-    bits = values.view(f"u{values.itemsize}")
-    odd = np.arange(1, 2 * len(bits), 2, dtype=np.uint64)
-    sums = bits.sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
-    return int(sums.astype(np.uint64) @ odd)
+    bits, total = values.view(f"u{values.itemsize}"), 0
+    for start in range(0, len(bits), _ROWS_AT_A_TIME):
+        sums = bits[start : start + _ROWS_AT_A_TIME].sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
+        odd = np.arange(2 * start + 1, 2 * (start + len(sums)), 2, dtype=np.uint64)
+        total ^= int(sums.astype(np.uint64) @ odd)
+    return total

@@ -327,9 +327,9 @@ def test_wrong_labels_lose_more_with_each_of_the_two(sets):
 @pytest.mark.parametrize(
     ("params", "which"),
     [
-        ({"embedding": "supervised"}, "A supervised embedding.*or use embedding='scale'"),
+        ({"embedding": "supervised"}, "A supervised embedding needs .*leave embedding='scale'"),
         ({"embedding": GaussianNB()}, "A supervised embedding"),
-        ({"prior": "confidence"}, "prior='confidence' learns.*or use prior='balanced'"),
+        ({"prior": "confidence"}, "prior='confidence' needs .*leave prior='balanced'"),
     ],
 )
 def test_classes_and_trusted_rows_are_needed(sets, params, which):
