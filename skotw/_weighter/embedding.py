@@ -183,7 +183,8 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
         if is_plain(Z, 2) and np.isfinite(Z.sum()):  # the quick half of the check below
             return Z
     try:
-        assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
+        with np.errstate(invalid="ignore"):  # of infinity less infinity
+            assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
     except ValueError as error:
         # scaling spreads what is not finite over its column: where it came from stands in the rows themselves
         rows = X if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not np.isfinite(X).all() else Z

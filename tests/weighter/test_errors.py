@@ -53,7 +53,7 @@ def _with(array, index, value):
         ((X[:, 0], Y, X_META, Y_META), "Expected 2D array"),
         (
             (X, np.where(Y, 2, 7), X_META, np.full(6, 2)),
-            "classes that the trusted rows lack: 7. Add trusted rows of them",
+            "classes that the trusted rows lack: 7. Add trusted rows",
         ),
         ((X, Y, X_META, np.where(Y_META, "a", "b")), "cannot be compared.*Give both the same type of label"),
         ((X, Y + 0.5 * np.sqrt(np.arange(20.0)), X_META, Y_META), "continuous numbers.*target_type='continuous'"),
