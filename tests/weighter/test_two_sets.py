@@ -95,7 +95,7 @@ def test_a_rare_class_that_lies_apart_belongs_to_the_range():
     with silence():
         warn_far(rows, apart[5:])
         warn_far(pd.DataFrame(rows), pd.DataFrame(apart[5:]))
-    with pytest.warns(UserWarning, match="100% of the trusted rows' numbers lie far"):
+    with pytest.warns(UserWarning, match="100% of the numbers of the trusted rows lie far"):
         warn_far(rows, 100 * apart[5:])
 
 
