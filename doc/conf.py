@@ -93,6 +93,15 @@ html_copy_source = False
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["skotw.css"]
+html_sidebars = {"index": []}
+html_theme_options = {
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "header_links_before_dropdown": 6,
+    "logo": {"text": "skotw"},
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+}
 
 
 def skip_generated_methods(app, what, name, obj, skip, options):
