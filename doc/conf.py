@@ -94,9 +94,8 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["skotw.css"]
 # Pages with no others below them need no list of these, and get its width for formulas and tables.
-html_sidebars = dict.fromkeys(
-    ["index", "start", "coming_from", "paper", "theory", "glossary", "design", "changelog", "genindex", "search"], []
-)
+_ALONE = ("index", "start", "coming_from", "paper", "theory", "glossary", "design", "changelog", "genindex", "search")
+html_sidebars = {page: [] for page in _ALONE}
 html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
