@@ -99,7 +99,7 @@ html_sidebars = {page: [] for page in _ALONE}
 html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "logo": {"text": "skotw"},
     "navigation_with_keys": False,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
