@@ -127,16 +127,16 @@ def label_errors():
     return LabelErrorsDisplay.from_errors(found, X.reshape(-1, 8, 8), n_shown=10).figure_
 
 
-def main():
+def main(folder=FOLDER):
     """Make all of them."""
-    mpl.use("Agg")
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for make in (cost, embedding, prior, reg, reliability, label_errors):
         with mpl.rc_context(STYLE):
             figure = make()
-            figure.savefig(FOLDER / f"{make.__name__}.png", metadata={"Software": None})
+            figure.savefig(folder / f"{make.__name__}.png", metadata={"Software": None})
         plt.close(figure)
 
 
 if __name__ == "__main__":
+    mpl.use("Agg")
     main()

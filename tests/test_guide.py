@@ -1,6 +1,7 @@
 """The pages of the guide: what they refer to exists, and their code runs or says why it does not."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,11 @@ def test_figures_are_made_shown_and_small():
         assert figure.stat().st_size < 60_000
     for page in PAGES:
         assert page.read_text().count("figure::") == page.read_text().count(":alt:")
+
+
+@pytest.mark.slow
+def test_the_script_makes_the_figures(tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    script = runpy.run_path(str(DOC / "make_figures.py"))
+    script["main"](tmp_path)
+    assert sorted(figure.name for figure in tmp_path.iterdir()) == [figure.name for figure in FIGURES]
