@@ -257,7 +257,9 @@ def report_of(fitted, row_groups, weights):
         lightest=rows(order),
         warnings=(),
     )
-    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted))
+    given = np.ones(len(took_part)) if row_groups.sample_weight is None else row_groups.sample_weight[took_part]
+    n_given = np.bincount(codes, given) ** 2 / np.bincount(codes, given**2)
+    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted, n_given))
     object.__setattr__(report, "warnings", told)
     return report
 
@@ -297,10 +299,13 @@ def _of_mass(report, fitted):
         )
 
 
-def _of_labels(report, fitted):
-    """Labels of which nothing is known, or most of which are wrong."""
+def _of_labels(report, fitted, n_given):
+    """Labels of which nothing is known, or most of which are wrong; ``n_given`` is how many rows of each count."""
     reliability, settings = fitted.reliability, fitted.basis.settings
     if reliability is None or len(report.classes) < 2:
+        return
+    if contradiction := reliability.contradiction(n_given):
+        yield contradiction
         return
     unknown = np.flatnonzero(np.isnan(report.precision))
     if np.isnan(report.reliability) and not len(reliability.query_class):
@@ -371,9 +376,9 @@ class ShowsReport:
         return bundle
 
     def _get_doc_link(self):
-        """Address of the page about the class, to which scikit-learn's diagrams link."""
-        url = documentation_url()
-        return f"{url}/generated/skotw.{type(self).__name__}.html" if url else ""
+        """Address of the page about the class, to which scikit-learn's diagrams link; a user's own has its parent's."""
+        url, ours = documentation_url(), next(cls for cls in type(self).__mro__ if cls.__module__.startswith("skotw."))
+        return f"{url}/generated/skotw.{ours.__name__}.html" if url else ""
 
     def _first_lines_html(self):
         weighter = getattr(self, "weighter_", None if hasattr(self, "weighter") else self)
