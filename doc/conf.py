@@ -2,6 +2,8 @@
 
 import importlib.metadata
 
+from sphinx_gallery.sorting import FunctionSortKey
+
 # -- Project -----------------------------------------------------------------------------------
 
 project = "skotw"
@@ -27,8 +29,30 @@ autodoc_typehints = "none"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
+# The order of the examples, all of which are named. Files that begin with "_" are what several of them share.
+EXAMPLES = [
+    "plot_quickstart.py",
+    "plot_rare_class.py",
+    "plot_mixed_frame.py",
+    "plot_probabilities.py",
+    "plot_label_errors.py",
+    "plot_grid_search.py",
+    "plot_boosters.py",
+    "plot_smote_focal_loss.py",
+    "plot_groups.py",
+    "plot_imbalanced_regression.py",
+    "plot_covariate_shift.py",
+    "plot_parquet_stream.py",
+    "weigh_parquet.py",
+    "plot_deep_digits.py",
+    "plot_deep_text.py",
+    "plot_deep_point_clouds.py",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
+    "ignore_pattern": r"[\\/]_\w*\.py$",
+    "within_subsection_order": FunctionSortKey(EXAMPLES.index),
     "gallery_dirs": "auto_examples",
     "abort_on_example_error": True,
     "show_signature": False,
