@@ -25,7 +25,7 @@ from skotw.metrics import mislabel_auc
 
 N_FILES, N_ROWS, N_FEATURES, SHARES = 20, 2000, 20, (0.80, 0.17, 0.03)
 FEATURES = [f"x{j}" for j in range(N_FEATURES)]
-CENTRES = np.random.default_rng(0).normal(scale=0.5, size=(3, N_FEATURES))
+CENTRES = np.random.default_rng(0).normal(scale=0.7, size=(3, N_FEATURES))
 
 
 def draw(y, seed):
@@ -34,7 +34,7 @@ def draw(y, seed):
     return pd.DataFrame(CENTRES[y] + noise, columns=FEATURES)
 
 
-y_meta, y_test = np.repeat([0, 1, 2], 50), np.repeat([0, 1, 2], 5000)
+y_meta, y_test = np.repeat([0, 1, 2], 15), np.repeat([0, 1, 2], 5000)
 X_meta, X_test = draw(y_meta, 10**6), draw(y_test, 10**6 + 1)
 
 # %%
@@ -75,7 +75,7 @@ def train(weigh):
 
 
 counts = pd.concat([pd.read_parquet(file, columns=["label"])["label"] for file in files])
-class_weight = compute_class_weight("balanced", classes=[0, 1, 2], y=counts)
+class_weight = compute_class_weight("balanced", classes=np.arange(3), y=counts)
 alone = SGDClassifier(loss="log_loss", alpha=1e-3, average=True, random_state=0).fit(X_meta, y_meta)
 models = {
     "plain": train(lambda X, y: None),
