@@ -83,6 +83,8 @@ for model in (LinearRegression(), HistGradientBoostingRegressor(max_iter=30, ran
     for way in ways:
         cells = [np.mean(found[way, n_features], axis=0) for n_features in (2, 5)]
         print(f"{way:<18}" + "".join(f"{error:>10.3f} ({size:3.0f})" for error, size in cells))
+    best = [min(ways, key=lambda way, n=n: np.mean(found[way, n], axis=0)[0]) for n in (2, 5)]
+    print(f"best with 2 features: {best[0]}; with 5: {best[1]}\n")
 
 # %%
 # With many features every row is far from every other, and few rows carry what the new ones are like: all ways lose
@@ -98,10 +100,11 @@ X, y = rows(500, 0.0, 1, seed=0)
 X_new, y_new = rows(100, 1.5, 1, seed=1)
 w = transport(X, X_new, reg=0.04)
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+ax.scatter(X[:, 0], y, s=3, color="0.75", linewidths=0)
 ax.scatter(X[:, 0], y, s=8 * w, color="C0", alpha=0.5, linewidths=0, label="old rows, sized by weight")
 ax.scatter(X_new[:, 0], np.full(len(X_new), -2.05), s=60, marker="|", color="C3", label="new rows (no target needed)")
 x = np.linspace(-3, 3, 50)[:, None]
 ax.plot(x, LinearRegression().fit(X, y).predict(x), "--", color="0.3", label="plain")
 ax.plot(x, LinearRegression().fit(X, y, sample_weight=w).predict(x), color="C0", linewidth=2, label="weighted")
-ax.set(xlabel="feature", ylabel="target", ylim=(-2.3, 2.3))
-ax.legend(frameon=False, ncols=2, fontsize=8, loc="upper left")
+ax.set(xlabel="feature", ylabel="target", xlim=(-3, 3), ylim=(-2.3, 2.0))
+ax.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))

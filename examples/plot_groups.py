@@ -51,8 +51,7 @@ def sets(seed):
 # %%
 # Weights for two columns
 # -----------------------
-# ``meta_weight`` belongs to the classifiers; by hand, trusted rows join with a quarter of the weight here, in every
-# way but the last two.
+# Trusted rows join the training rows with a quarter of the weight in every way, *trusted only* apart.
 
 
 def weights(way, X, target, X_meta, target_meta):
