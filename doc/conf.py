@@ -51,7 +51,7 @@ EXAMPLES = [
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
-    "ignore_pattern": r"[\\/]_\w*\.py$",
+    "ignore_pattern": "^_",
     "within_subsection_order": FunctionSortKey(EXAMPLES.index),
     "gallery_dirs": "auto_examples",
     "abort_on_example_error": True,

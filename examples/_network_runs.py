@@ -16,13 +16,12 @@ from skotw.metrics import mislabel_auc
 
 __all__ = ["Runs", "compare", "picture", "print_table"]
 
-# Label cost alone is class balance. A very large regularisation returns the prior, and a uniform one is no weighting.
+# Beside the weights of skotw. Label cost alone is class balance. A very large regularisation returns the prior, and a uniform one is no weighting.
 WEIGHTERS = {
     "plain": OTSampleWeighter(prior="uniform", class_mass="meta", label_weight=0.0, reg=1e6),
     "balanced": OTSampleWeighter(label_weight=1.0),
-    "skotw": None,  # as it comes
 }
-ALONE = "trusted only"
+OURS, ALONE = "skotw", "trusted only"
 
 
 class KeepWeights(Callback):
@@ -53,7 +52,7 @@ class Runs:
     """
 
     warmup: int
-    curves: dict = field(default_factory=lambda: {name: [] for name in WEIGHTERS})
+    curves: dict = field(default_factory=lambda: {name: [] for name in [*WEIGHTERS, OURS]})
     alone: list = field(default_factory=list)
     epochs: np.ndarray = None
     weights: np.ndarray = None
@@ -82,7 +81,7 @@ def train(module, X, y, seed, test=None, **params):
     return net.fit(X, y)
 
 
-def compare(module, draw, seeds, *, warmup, epochs, batch_size=32):
+def compare(module, draw, seeds, *, warmup, epochs, batch_size=32, weighter=None):
     """Train each way on each seed.
 
     Parameters
@@ -92,13 +91,15 @@ def compare(module, draw, seeds, *, warmup, epochs, batch_size=32):
     draw : callable
         Takes a seed, and returns training samples, their labels, which of these are wrong, (trusted samples, labels)
         and (test samples, labels).
+    weighter : OTSampleWeighter or None
+        That of skotw; None is the default of the network.
     """
     runs = Runs(warmup)
     stages = {"warmup_epochs": warmup, "max_epochs": epochs, "batch_size": batch_size}
     for seed in seeds:
         X, runs.y, runs.wrong, meta, test = draw(seed)
-        for name, weighter in WEIGHTERS.items():
-            net = train(module, X, runs.y, seed, test, meta=meta, meta_loss_weight=1.0, weighter=weighter, **stages)
+        for name, each in {**WEIGHTERS, OURS: weighter}.items():
+            net = train(module, X, runs.y, seed, test, meta=meta, meta_loss_weight=1.0, weighter=each, **stages)
             runs.curves[name].append(np.array(net.history[:, "accuracy"]))
         steps = epochs * len(runs.y) // len(meta[1])
         alone = train(module, *meta, seed, callbacks__reweighting=None, max_epochs=steps, batch_size=batch_size)
@@ -116,9 +117,9 @@ def print_table(runs):
         print(f"{name:>14}  {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}")
     best = {name: np.mean(curves, axis=0).max() for name, curves in runs.curves.items()}
     print("best epoch of the mean, in hindsight:", ", ".join(f"{name} {value:.3f}" for name, value in best.items()))
-    others = {name: np.mean(values) for name, values in last.items() if name != "skotw"}
+    others = {name: np.mean(values) for name, values in last.items() if name != OURS}
     other = max(others, key=others.get)
-    print(f"skotw {np.mean(last['skotw']) - others[other]:+.3f} against the best other way, {other}")
+    print(f"skotw {np.mean(last[OURS]) - others[other]:+.3f} against the best other way, {other}")
     auc = mislabel_auc(runs.weights[-1], runs.y, runs.wrong)
     print(f"after the last epoch a right label weighs more than a wrong one of its class in {auc:.1%} of pairs")
 
@@ -128,7 +129,7 @@ def picture(runs):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for (name, curves), style in zip(runs.curves.items(), (":", "--", "-"), strict=True):
         mean = np.mean(curves, axis=0)
-        left.plot(np.arange(len(mean)) + 1, mean, style, label=name, linewidth=2 if name == "skotw" else 1.4)
+        left.plot(np.arange(len(mean)) + 1, mean, style, label=name, linewidth=2 if name == OURS else 1.4)
     left.axhline(np.mean(runs.alone), color="grey", linewidth=1, label=f"{ALONE}, last epoch")
     left.axvline(runs.warmup + 0.5, color="0.8", zorder=0)
     left.set(xlabel="epoch (right of the line: with weights)", ylabel="balanced accuracy")

@@ -111,4 +111,4 @@ for ax, name in zip(axes, models, strict=True):
                     linestyle="-" if ours else "--")  # fmt: skip
     ax.set(title=name, xlabel="target (right: rare in training)")
 axes[0].set(ylabel="mean absolute error", ylim=(0, None))
-axes[1].legend(frameon=False)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)

@@ -78,7 +78,7 @@ print(f"skotw {scores['skotw'] - others[best]:+.3f} against the best of the othe
 rest = np.isnan(y_verified)
 display = SampleWeightDisplay.from_weights(
     weighted.sample_weight_[rest],
-    np.where(y == 1, "recorded as left", "recorded as stayed")[rest],
+    np.where(y == 1, "says left", "says stayed")[rest],
     mislabelled=(y != left)[rest],
     kind="weights",
 )
