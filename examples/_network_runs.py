@@ -16,7 +16,8 @@ from skotw.metrics import mislabel_auc
 
 __all__ = ["Runs", "compare", "picture", "print_table"]
 
-# Beside the weights of skotw. Label cost alone is class balance. A very large regularisation returns the prior, and a uniform one is no weighting.
+# What the weights of skotw are compared with. Label cost alone is class balance. A very large regularisation returns
+# the prior, and a uniform one is no weighting.
 WEIGHTERS = {
     "plain": OTSampleWeighter(prior="uniform", class_mass="meta", label_weight=0.0, reg=1e6),
     "balanced": OTSampleWeighter(label_weight=1.0),
