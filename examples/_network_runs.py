@@ -141,7 +141,8 @@ def picture(runs):
         right.plot(runs.epochs, middle, color=color, label=f"{label}, median and quartiles")
         right.fill_between(runs.epochs, low, high, color=color, alpha=0.2, linewidth=0)
     right.set(xlabel="epoch", ylabel="weight / mean weight of its label", title="weights of skotw")
-    right.xaxis.get_major_locator().set_params(integer=True)
+    for ax in (left, right):
+        ax.xaxis.get_major_locator().set_params(integer=True)
     right.margins(y=0.2)  # room for the legend
     right.legend(frameon=False, loc="upper right")
     return figure
