@@ -143,6 +143,6 @@ def picture(runs):
     right.set(xlabel="epoch", ylabel="weight / mean weight of its label", title="weights of skotw")
     for ax in (left, right):
         ax.xaxis.get_major_locator().set_params(integer=True)
-    right.margins(y=0.2)  # room for the legend
+    right.margins(y=0.3)  # room for the legend
     right.legend(frameon=False, loc="upper right")
     return figure

@@ -105,8 +105,8 @@ runs = compare(Bag, documents, seeds=range(2), warmup=5, epochs=20)
 print_table(runs)
 
 # %%
-# Left: the plain and the balanced run get worse once the network begins to learn the mistakes. Trusted texts alone are
-# far too few for a network that learns its words from nothing. Right, of the last seed: the weights of right and of
-# wrong labels relative to the mean of their class. The network is not told which labels are wrong.
+# Left: the plain and the balanced run get worse in the end, when the network begins to learn the mistakes. Trusted
+# texts alone are far too few for a network that learns its words from nothing. Right, of the last seed: the weights of
+# right and of wrong labels relative to the mean of their class. The network is not told which labels are wrong.
 
 figure = picture(runs)
