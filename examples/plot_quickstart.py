@@ -56,9 +56,9 @@ RARE = [7, 8, 9]
 
 def print_table(columns, results):
     """Means over the seeds; ``results`` is {way: array of (seeds, columns)}."""
-    print(" " * 24 + "".join(f"{column:>14}" for column in columns))
+    print(" " * 24 + "".join(f"{column:>15}" for column in columns))
     for way, values in results.items():
-        print(f"{way:<24}" + "".join(f"{value:>14.3f}" for value in np.mean(values, axis=0)))
+        print(f"{way:<24}" + "".join(f"{value:>15.3f}" for value in np.mean(values, axis=0)))
 
 
 # %%
@@ -201,7 +201,7 @@ def gains(results, heads, less_is_better=()):
         sign = -1 if k in less_is_better else 1
         ours, *simple = (sign * means[way][k] for way in [OURS, *(set(means) - {OURS})])
         best = max(set(means) - {OURS}, key=lambda way: sign * means[way][k])
-        print(f"{head:<26}{ours - max(simple):+.3f} on {best}; better than {(ours > np.array(simple)).sum()} "
+        print(f"{head:<29}{ours - max(simple):+.3f} on {best}; better than {(ours > np.array(simple)).sum()} "
               f"of {len(simple)}")  # fmt: skip
 
 
