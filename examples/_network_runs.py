@@ -144,5 +144,6 @@ def picture(runs):
     for ax in (left, right):
         ax.xaxis.get_major_locator().set_params(integer=True)
     right.margins(y=0.3)  # room for the legend
+    right.set_ylim(bottom=0)
     right.legend(frameon=False, loc="upper right")
     return figure

@@ -9,7 +9,6 @@ by hand, and nothing is split: ``y_verified`` holds the labels of the reviewed r
 The table is generated, by ``_churn.py`` beside this file.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 from _churn import as_recorded, customers, in_days
 from sklearn.base import clone
@@ -82,4 +81,3 @@ display = SampleWeightDisplay.from_weights(
     mislabelled=(y != left)[rest],
     kind="weights",
 )
-plt.show()
