@@ -96,8 +96,8 @@ print(f"mean of the four: skotw {mean[WAYS[-1]].mean() - mean[best].mean():+.3f}
 
 # %%
 # The price is in the last column: the accuracy on patients that come as the training rows do, where the hospital is a
-# good guess. Whoever wants that should not balance at all. *skotw, label* has seen the labels only. It finds part of the
-# wrong ones, and pays less of that price: try it first, and compare the worst combination.
+# good guess. Whoever wants that should not balance at all. *skotw, label* has seen the labels only. It finds part of
+# the wrong ones, and pays less of that price: try it first, and compare the worst combination.
 
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 for k, (way, color) in enumerate(zip(WAYS, ("0.88", "0.75", "0.6", "0.4", "#a6cee3", "C0"), strict=True)):
