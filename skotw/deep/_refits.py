@@ -77,7 +77,7 @@ class Refits:
         self.settings, self.weights, self.tap, self.meta = settings, weights, tap, meta
         self.n_train, self.distributed = n_train, distributed
         self.reweighter = OTReweighter(settings.weighter, distributed=distributed)
-        self.reweighter.settled = weights.settled
+        self.reweighter._settled = weights.settled
         self._heart = None  # hits of training labels and of trusted ones, where they were learned by heart
         self.plan = None
         self.n_weighted = 0
@@ -241,7 +241,7 @@ class Refits:
 
     def _refit(self, net, dataset_train, kept=None):
         """Learn weights from the pass that trained, or from a clean one."""
-        if not self.reweighter.settled.final:
+        if not self.reweighter._settled.final:
             self._read_labels(net, dataset_train)
         if kept is None:
             kept = self._clean_pass(net, dataset_train)
@@ -294,10 +294,10 @@ class Refits:
     def _weights_of(self, features, labels, meta, **kwargs):
         """Solve; what the first solution of the training settles is kept with the weights."""
         meta = () if meta is None else (meta.features, meta.labels)
-        if not self.reweighter.settled.final:
+        if not self.reweighter._settled.final:
             self._warn_of_labels_learned()
         found = self._each_once(self.reweighter.refit, features, labels, *meta, **kwargs)
-        self.weights.settle(self.reweighter.settled)
+        self.weights.settle(self.reweighter._settled)
         return found
 
     @property
@@ -316,8 +316,7 @@ class Refits:
         some = Subset(dataset_train, _some_of_each(dataset_train))
         start = time.perf_counter()
         with quietly():
-            kept = clean_pass(net, self.tap, some, self._scores)
-        meta = self._embed_meta(net)
+            kept, meta = clean_pass(net, self.tap, some, self._scores), self._embed_meta(net)
         self._heart = None
         if self._scores is not None:
             train, trusted = self._hits(kept), self._scores.hits(meta.outputs, meta.labels).cpu().numpy()
@@ -328,12 +327,12 @@ class Refits:
         if self._heart is None:
             _, features, labels = kept.of_transport(self.weights.trusted)
             self._each_once(self.reweighter.read_labels, features, labels, meta.features, meta.labels)
-            self.weights.settle(self.reweighter.settled)
+            self.weights.settle(self.reweighter._settled)
         self._seconds += time.perf_counter() - start
 
     def _warn_of_labels_learned(self):
         """Warn where nothing is known of the labels since the network has learned them by heart."""
-        if self._heart is None or self.reweighter.settled.reliability is not None:
+        if self._heart is None or self.reweighter._settled.reliability is not None:
             return
         train, trusted = self._heart
         found = (

@@ -71,7 +71,7 @@ class OTReweighter:
     def __init__(self, weighter: OTSampleWeighter | None = None, *, distributed: bool = False) -> None:
         self.weighter = weighter
         self.distributed = distributed
-        self.settled = Settled()
+        self._settled = Settled()
 
     @torch.no_grad()
     def refit(
@@ -137,10 +137,10 @@ class OTReweighter:
                 shared=self.distributed,
                 mini_batch=mini_batch,
                 labels_fitted=labels_fitted,
-                settled=self.settled,
+                settled=self._settled,
             )
         weights = torch.as_tensor(weights, device=device)
-        self.weighter_, self.settled = fitted, settled
+        self.weighter_, self._settled = fitted, settled
         return weights
 
     @torch.no_grad()
@@ -189,11 +189,11 @@ class OTReweighter:
             As :meth:`refit`.
         """
         weighter = self._checked_weighter()
-        if not self.settled.answers(weighter):
+        if not self._settled.answers(weighter):
             with torch.autocast(_tensor(features, "features").device.type, enabled=False):
                 given = _given(features, labels, meta_features, meta_labels, sample_weight, sample_weight_meta)
-                self.settled = self.settled.lower(*read_features(weighter, given, shared=self.distributed))
-        return self.settled.reliability
+                self._settled = self._settled.lower(*read_features(weighter, given, shared=self.distributed))
+        return self._settled.reliability
 
     @torch.no_grad()
     def weigh(

@@ -317,7 +317,7 @@ def test_a_failed_reading_leaves_the_last(sets):
         reweighter.read_labels(X / 0, y, X_meta, y_meta)
     with pytest.raises(TypeError, match="floating tensor"):
         reweighter.read_labels(X.numpy(), y, X_meta, y_meta)
-    assert reweighter.settled.reliability is found
+    assert reweighter._settled.reliability is found
 
 
 def test_targets_that_are_no_classes_have_no_reading(sets):
