@@ -294,10 +294,12 @@ class Refits:
     def _weights_of(self, features, labels, meta, **kwargs):
         """Solve; what the first solution of the training settles is kept with the weights."""
         meta = () if meta is None else (meta.features, meta.labels)
-        if not self.reweighter._settled.final:
+        before = self.reweighter._settled
+        if not before.final:
             self._warn_of_labels_learned()
         found = self._each_once(self.reweighter.refit, features, labels, *meta, **kwargs)
-        self.weights.settle(self.reweighter._settled)
+        if self.reweighter._settled is not before:
+            self.weights.settle(self.reweighter._settled)
         return found
 
     @property
@@ -311,7 +313,7 @@ class Refits:
         They have nothing to say where they have trained the network, too, nor where it has learned the training labels
         by heart. Its features then vouch for wrong labels as for right ones.
         """
-        if self.meta is None or self._trusted_train or self.weights.settled.final:
+        if self.meta is None or self._trusted_train or self.reweighter._settled.final:
             return
         some = Subset(dataset_train, _some_of_each(dataset_train))
         start = time.perf_counter()
