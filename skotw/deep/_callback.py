@@ -97,7 +97,7 @@ class OTReweighting(Callback):
     Notes
     -----
     Every epoch records in ``net.history``, and thus prints: ``weight_ess``, the effective sample size of the weights;
-    ``weight_max``, the largest; ``transport_cost``, the minimised objective; ``refit_dur``, seconds spent on refitting.
+    ``weight_max``, the largest; ``transport_cost``, the minimised objective; ``refit_dur``, seconds spent on weights.
     Where the outputs are scores of classes it records two accuracies as well: ``label_accuracy``, the share of training
     labels that the network predicted in the training pass; and, of epochs in which the trusted samples were asked,
     ``meta_accuracy`` of these. Where the first is far above the second the network has learned labels by heart.
