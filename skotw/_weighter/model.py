@@ -271,7 +271,7 @@ class Start:
     reliability: LabelReliability | None
 
 
-def settle(checked, reduction=None, *, stream=False):
+def settle(checked, reduction=None, *, stream=False, reliability=None):
     """Settle what rows are measured by.
 
     Parameters
@@ -280,6 +280,8 @@ def settle(checked, reduction=None, *, stream=False):
     reduction : Reduction, optional
     stream : bool
         More rows will come, so that it is too early to miss a class.
+    reliability : LabelReliability, optional
+        Of the labels, where it is known already.
 
     Returns
     -------
@@ -315,7 +317,8 @@ def settle(checked, reduction=None, *, stream=False):
                 basis.compute.cache_bytes,
             )
         meter = meter.meet(ordered, basis.compute).summed(reduction.sum)
-    reliability = _estimate(meter, target, group_weight)
+    if reliability is None:
+        reliability = _estimate(meter, target, group_weight)
     if meter is not None:
         present = group_weight > 0
         squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))
