@@ -259,7 +259,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     where :math:`\lambda` is ``label_weight``, :math:`\varepsilon` is ``reg`` and :math:`\rho` is ``reg_prior``. For
     :math:`\rho = 0` and a uniform prior this is the objective of [1]_, whose exact minimiser is closed form. Memory
     stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes of the
-    rows: arrays are not copied by the default one, and sparse matrices and tensors are copied once, to sort them.
+    rows. The default one does not copy arrays of more than 16 MiB. Sparse matrices and tensors are copied once, to sort
+    them.
 
     References
     ----------
