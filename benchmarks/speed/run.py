@@ -47,7 +47,7 @@ from transport_speed import MIB, Compute, Data, blas_threads, exponent, gemm, pe
 
 BASE = {"N": 100_000, "M": 200, "d": 64, "classes": 10}
 SWEEPS = {
-    "N": (20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000),
+    "N": (2_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000),
     "M": (50, 100, 200, 500, 1000),
     "d": (16, 64, 256, 512),
     "classes": (2, 10, 50),
@@ -84,7 +84,8 @@ def core(label_cost=0.5, **limits):
 def kmm(data, threads):
     from adapt.instance_based import KMM
 
-    return KMM(kernel="rbf", verbose=0).fit_weights(data.X, data.Z)
+    X, Z = data.X.astype(np.float64), data.Z.astype(np.float64)  # it takes no others
+    return KMM(kernel="rbf", verbose=0).fit_weights(X, Z)
 
 
 def argkmin(data, threads):
