@@ -510,7 +510,7 @@ class _Plan:
     size: int
     seed: int
     by_label: bool
-    finite: bool
+    finite: bool = False
 
     def check(self, X, numbers):
         """Refuse drawn rows while their numbers in the chunk are known."""

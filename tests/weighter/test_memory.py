@@ -41,8 +41,9 @@ def test_rows_that_weigh_the_same_beforehand_take_few_numbers_each():
     weighter.fit(X, y, X_meta, y_meta)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # of 8 bytes: weights, classes, order, p and what p becomes when it sums to one; of 4: norms, and p in float32
-    assert peak < 52 * n
+    # of 8 bytes: weights, classes, order, p and what p becomes when it sums to one; of 4: norms, p in float32, and the
+    # sorted rows, which are few bytes here
+    assert peak < 56 * n
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean", "manhattan"])
