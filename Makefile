@@ -10,6 +10,8 @@ PYTHON ?= python3
 EXTRAS ?= dev,plot,deep,distributed,dask,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
+# Processes that share the tests; a later `-n0` in PYTEST_ARGS is for a debugger.
+TEST_JOBS ?= 2
 MINUTES ?= 9
 OUT ?= benchmarks/results/gpu
 MUTANTS ?= skotw
@@ -42,7 +44,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 test: $(TEST_ENV) ## run the tests and the examples in docstrings
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) $(PYTEST_ARGS)
 
 # No torch here: its old builds bring CUDA with them.
 test-oldest: ## the same with the oldest supported Python and dependencies, those of constraints-oldest.txt

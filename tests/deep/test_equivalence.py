@@ -174,7 +174,7 @@ class Ids(nn.Module):
         {"iterator_train__collate_fn": torch.utils.data.default_collate},
         {"features": "clean"},
     ],
-    ids=str,
+    ids=lambda params: ", ".join(params) or "defaults",
 )
 def test_each_weight_belongs_to_its_sample(params, train_split, monkeypatch):
     """The reweighter is replaced by one whose weight is the feature, and that is the row's own number."""

@@ -34,7 +34,9 @@ def test_logits_of_tensors_and_of_named_tuples():
     assert logits_of(Scored(LOGITS.sum(), LOGITS)) is LOGITS
 
 
-@pytest.mark.parametrize("output", [{"scores": LOGITS}, (), object(), None, [LOGITS]], ids=str)
+@pytest.mark.parametrize(
+    "output", [{"scores": LOGITS}, (), object(), None, [LOGITS]], ids=lambda output: type(output).__name__
+)
 def test_no_logits(output):
     with pytest.raises(TypeError, match=f"returns {type(output).__name__}.*where logits are wanted"):
         logits_of(output)
