@@ -15,6 +15,7 @@ TEST_JOBS ?= 2
 MINUTES ?= 9
 OUT ?= benchmarks/results/gpu
 MUTANTS ?= skotw
+GALLERY ?= 1
 
 # A Python that was asked for gets an environment of its own.
 ifndef VENV
@@ -38,7 +39,7 @@ DEMO_ENV := $(VENV)/.installed-plot
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help test test-oldest demo check lint format types imports docstrings doc dist mutants raises gpu gpu-wheels clean
+.PHONY: help test test-oldest demo check lint format types imports docstrings spelling doc links dist mutants raises gpu gpu-wheels clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,7 +55,7 @@ test-oldest: ## the same with the oldest supported Python and dependencies, thos
 demo: $(DEMO_ENV) ## weigh long-tailed, mislabelled digits: prints a table, saves a figure
 	MPLBACKEND=Agg $(BIN)/python examples/plot_quickstart.py
 
-check: lint types imports docstrings doc dist ## everything but the tests: the targets below
+check: lint types imports docstrings spelling doc links dist ## everything but the tests: the targets below
 
 lint: $(CHECK_ENV) ## style and formatting
 	$(BIN)/ruff check
@@ -73,8 +74,15 @@ imports: $(CHECK_ENV) ## which way imports point
 docstrings: $(CHECK_ENV) ## numpydoc validation of the public docstrings
 	$(BIN)/numpydoc lint $$(find skotw -name '*.py')
 
-doc: $(CHECK_ENV) ## the documentation, with its gallery, into doc/_build/html
-	$(BIN)/python -m sphinx -q -W --keep-going -b html doc doc/_build/html
+spelling: $(CHECK_ENV) ## words in pages, docstrings, comments and examples
+	$(BIN)/codespell doc skotw examples benchmarks README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff
+
+# It fetches nothing. SKOTW_INVENTORIES=FOLDER links other packages' manuals whose objects.inv lies there as NAME.inv.
+doc: $(CHECK_ENV) ## the documentation into doc/_build/html (GALLERY=0: the examples are shown, but not run)
+	$(BIN)/python -m sphinx -W --keep-going -b html -D plot_gallery=$(GALLERY) doc doc/_build/html
+
+links: doc ## links and anchors inside the documentation, and whether it can be read without a network
+	$(BIN)/python tests/_check_links.py doc/_build/html
 
 dist: $(CHECK_ENV) ## sdist and wheel into dist/; the wheel must install and import on its own
 	rm -rf build dist

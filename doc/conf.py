@@ -1,6 +1,8 @@
 """Sphinx configuration."""
 
 import importlib.metadata
+import os
+from pathlib import Path
 
 # -- Project -----------------------------------------------------------------------------------
 
@@ -13,12 +15,20 @@ release = version = importlib.metadata.version("skotw")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "myst_parser",
     "numpydoc",
+    "sphinx-mathjax-offline",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
+# Of Markdown there is the changelog alone, which a page of its own includes.
+source_suffix = {".rst": "restructuredtext"}
 
 autosummary_generate = True
 autodoc_member_order = "bysource"
@@ -30,23 +40,70 @@ numpydoc_show_class_members = False
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    # What each example calls, for the galleries on the pages of the API reference.
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skotw",),
+    "reference_url": {"skotw": None},
     "abort_on_example_error": True,
     "show_signature": False,
     "write_computation_times": False,
 }
 
-# Every reference to a name of ours must resolve. Those to other packages would need inventories
-# from the network, and a build of the documentation fetches nothing.
+# A doctest is copied without its prompts and its output.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# -- Other packages ----------------------------------------------------------------------------
+
+MANUALS = {
+    "dask": "https://docs.dask.org/en/stable/",
+    "imblearn": "https://imbalanced-learn.org/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "ot": "https://pythonot.github.io/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "polars": "https://docs.pola.rs/api/python/stable/",
+    "python": "https://docs.python.org/3/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "skorch": "https://skorch.readthedocs.io/en/stable/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+}
+
+
+def inventories(folder):
+    """The manuals whose inventory is in the folder, as NAME.inv: what they list is linked, and nothing is fetched."""
+    found = {name: Path(folder, f"{name}.inv").resolve() for name in MANUALS} if folder else {}
+    return {name: (MANUALS[name], str(path)) for name, path in found.items() if path.is_file()}
+
+
+intersphinx_mapping = inventories(os.environ.get("SKOTW_INVENTORIES"))
+
+# Every reference to a name of ours must resolve, and one to another package where its inventory is at hand.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(array_api_compat|imblearn|matplotlib|numpy|ot|pandas|polars|scipy|sklearn|skorch|torch)\..*"),
+    ("py:.*", rf"({'|'.join([*MANUALS, 'array_api_compat'])})\..*"),
 ]
 
 # -- Pages -------------------------------------------------------------------------------------
 
-html_theme = "furo"
+html_theme = "pydata_sphinx_theme"
 html_title = f"skotw {release}"
 html_copy_source = False
+html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["skotw.css"]
+# Pages with no others below them need no list of these, and get its width for formulas and tables.
+_ALONE = ("index", "start", "coming_from", "paper", "theory", "glossary", "design", "changelog", "genindex", "search")
+html_sidebars = {page: [] for page in _ALONE}
+html_theme_options = {
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "header_links_before_dropdown": 5,
+    "logo": {"text": "skotw"},
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+}
 
 
 def skip_generated_methods(app, what, name, obj, skip, options):

@@ -1,4 +1,4 @@
-"""The code of doc/clusters.rst that needs Spark or Ray runs, where they are installed, and gives the weights of fit."""
+"""The code of doc/guide/clusters.rst that needs Spark or Ray gives the weights of fit, where they are installed."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from skotw import OTSampleWeighter
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "doc" / "clusters.rst"
+PAGE = ROOT / "doc" / "guide" / "clusters.rst"
 
 
 def code(engine):

@@ -371,9 +371,9 @@ class ShowsReport:
         return bundle
 
     def _get_doc_link(self):
-        """Address of the page about the class, to which scikit-learn's diagrams link."""
-        url = documentation_url()
-        return f"{url}/generated/skotw.{type(self).__name__}.html" if url else ""
+        """Address of the page about the class, to which scikit-learn's diagrams link; a user's own has its parent's."""
+        url, ours = documentation_url(), next(cls for cls in type(self).__mro__ if cls.__module__.startswith("skotw."))
+        return f"{url}/generated/skotw.{ours.__name__}.html" if url else ""
 
     def _first_lines_html(self):
         weighter = getattr(self, "weighter_", None if hasattr(self, "weighter") else self)

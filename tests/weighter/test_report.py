@@ -326,6 +326,8 @@ def test_notebook_links_the_documentation_that_the_package_names(monkeypatch):
     html = shown(weighter())
     assert f'href="{page}"' in html[: html.index("skotw-report")]  # in scikit-learn's own part as well
     assert f'href="{page}"' in html[html.index("skotw-report") :]
+    own = type("Own", (OTSampleWeighter,), {"__module__": "users"})
+    assert f'href="{page}"' in shown(own())  # which has no page
     monkeypatch.setattr(module, "documentation_url", lambda: None)
     html = shown(weighter())
     assert "href" not in html[html.index("skotw-report") :]
