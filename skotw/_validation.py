@@ -26,7 +26,7 @@ def is_plain(X, ndim):
     return type(X) is np.ndarray and X.dtype in (np.float64, np.float32) and X.ndim == ndim and 0 not in X.shape
 
 
-def to_numpy(x):
+def on_host(x):
     """Bring a tensor to the host, mark what a masked array hides as missing, and leave everything else as it is."""
     if type(x) is np.ndarray:
         return x
@@ -36,7 +36,7 @@ def to_numpy(x):
         x = x.detach()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x  # which NumPy does not have
     if isinstance(x, list | tuple) and x and is_torch_array(x[0]):
-        return np.stack([to_numpy(row) for row in x])
+        return np.stack([on_host(row) for row in x])
     return np.asarray(to_device(x, "cpu")) if is_array_api_obj(x) else x
 
 
@@ -53,7 +53,7 @@ def one_column(y, name="y"):
 
 def label_columns(y):
     """Number of columns of labels of any container; None where they have one dimension."""
-    shape = np.asarray(to_numpy(y)).shape
+    shape = np.asarray(on_host(y)).shape
     return shape[1] if len(shape) == 2 else None
 
 
@@ -84,9 +84,9 @@ def check_index(**by_name):
         first_name, first = indexed[0]
         if len(index) == len(first) and not index.equals(first) and Counter(index) == Counter(first):
             raise ValueError(
-                f"{first_name} and {name} have the same index in another order, and rows are taken by their place. "
-                f"Sort one like the other, {name} = {name}.loc[{first_name}.index], or pass {name}.to_numpy() if their "
-                "places are right."
+                f"{first_name} and {name} have the same index in another order. Rows are taken by their place. Sort "
+                f"one like the other: {name} = {name}.loc[{first_name}.index]. If their places are right, pass "
+                f"{name}.to_numpy()."
             )
 
 
@@ -139,7 +139,7 @@ def clean_labels(y, name, kept=None):
 
 def labels_and_missing(y):
     """Labels of any container as an array, and which of them are missing; None where none can be, by their type."""
-    y = _label_array(to_numpy(y))
+    y = _label_array(on_host(y))
     if y.dtype.kind in "fcmM":
         return y, y != y
     if y.dtype.kind == "O":
@@ -220,8 +220,8 @@ def encode_labels(y, name="y"):
 
 def check_weights(w, name, n_samples=None):
     """Finite, non-negative, not all zero and of one dimension, as float64."""
-    w = np.asarray(to_numpy(w))
-    if not (is_plain(w, 1) and w.dtype == np.float64 and np.isfinite(w).all()):
+    w = np.asarray(on_host(w))
+    if w.ndim == 1 and not (is_plain(w, 1) and w.dtype == np.float64 and np.isfinite(w).all()):
         w = check_array(w, ensure_2d=False, dtype=np.float64, input_name=name)
     if w.ndim != 1 or (n_samples is not None and w.size != n_samples):
         wanted = "(n_samples,)" if n_samples is None else f"({n_samples},)"

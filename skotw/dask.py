@@ -42,10 +42,10 @@ _LEAST_PER_LABEL = 30  # rows of a label that the sample aims at, however many l
 class DaskSampleWeighter(BaseEstimator):
     """Learn the weights of a training set that dask holds in chunks, on one machine or a cluster.
 
-    :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that dask is
-    set to: a sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
-    ``reg="auto"`` and the reliability of the labels; then every chunk adds one number per class and trusted row, and
-    nothing else travels. The weights are lazy, in chunks as the rows are.
+    It is :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that
+    dask is set to. A sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
+    ``reg="auto"`` and the reliability of the labels. Then every chunk adds one number per class and trusted row, and
+    nothing else travels. The weights are lazy, in chunks as the rows are. The guide has more (:doc:`/guide/clusters`).
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class DaskSampleWeighter(BaseEstimator):
             Trusted rows, which are few: a dask collection is computed. Without them class prototypes of the sample take
             their place.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-            Trusted labels.
+            Labels of the trusted rows.
         sample_weight : the same kind of collection as ``y``, of shape (n_samples,), default=None
             How much each row counts beforehand: weight k is k copies of the row, 0 is none.
         sample_weight_meta : array-like of shape (n_meta,), default=None

@@ -21,7 +21,7 @@ from ._validation import (
     clean_labels,
     encode_labels,
     like_columns,
-    to_numpy,
+    on_host,
 )
 
 __all__ = [
@@ -162,7 +162,10 @@ def mislabel_auc(w: ArrayLike, y: ArrayLike, mislabelled: ArrayLike) -> float:
     in_classes = [codes == c for c in range(classes.size)]
     areas = [roc_auc_score(~wrong[rows], w[rows]) for rows in in_classes if wrong[rows].any() and not wrong[rows].all()]
     if not areas:
-        raise ValueError("No class holds both right and wrong labels, so there is no telling apart.")
+        raise ValueError(
+            "No class holds both right and wrong labels, so that there is nothing to tell apart. Look whether "
+            "mislabelled belongs to these rows."
+        )
     return float(np.mean(areas))
 
 
@@ -179,9 +182,9 @@ def transport_distance(
     cost_scale: float | None = None,
     reg: float = 0.0,
 ) -> float:
-    r"""Optimal-transport distance between weighted training rows and the meta rows.
+    r"""Optimal-transport distance between weighted training rows and trusted rows.
 
-    The least cost of moving the mass of the training rows onto the meta rows, where moving along
+    The least cost of moving the mass of the training rows onto the trusted rows, where moving along
     (i, j) costs ``(1 - label_weight) * d(x_i, x'_j) / cost_scale + label_weight * [y_i != y'_j]``.
     Weights are good when they bring it down.
 
@@ -190,7 +193,7 @@ def transport_distance(
     X : {array-like, sparse matrix} of shape (n_samples, n_features), or (n_samples, n_meta) if metric="precomputed"
         Training rows as they should be compared: embed or scale them beforehand.
     X_meta : {array-like, sparse matrix} of shape (n_meta, n_features), default=None
-        Meta rows. Left out if the feature costs are precomputed.
+        Trusted rows. Left out if the feature costs are precomputed.
     y, y_meta : array-like of shape (n_samples,) and (n_meta,), default=None
         Class labels. Without them the features alone make the cost.
     sample_weight, sample_weight_meta : array-like of shape (n_samples,) and (n_meta,), default=None
@@ -256,7 +259,7 @@ def transport_distance(
 
     check_index(X=X, y=y, sample_weight=sample_weight)
     check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=sample_weight_meta)
-    cost = _feature_cost(to_numpy(X), to_numpy(like_columns(X_meta, X)), metric)
+    cost = _feature_cost(on_host(X), on_host(like_columns(X_meta, X)), metric)
     p = _masses(sample_weight, "sample_weight", cost.shape[0])
     b = _masses(sample_weight_meta, "sample_weight_meta", cost.shape[1])
     cost /= _mean_cost(cost, p, b, metric) if cost_scale is None else cost_scale
@@ -290,7 +293,7 @@ def _feature_cost(X, X_meta, metric):
     if isinstance(metric, str) and metric == "precomputed":
         if X_meta is not None:
             raise ValueError(
-                "With metric='precomputed', X holds the costs between all rows and all meta rows; leave X_meta out."
+                "With metric='precomputed', X holds the costs between all rows and all trusted rows; leave X_meta out."
             )
         cost = check_array(X, dtype=np.float64, copy=True, input_name="X")
     else:
@@ -301,7 +304,7 @@ def _feature_cost(X, X_meta, metric):
             cost = euclidean_distances(X, X_meta, squared=True).astype(np.float64)
         else:
             cost = pairwise_distances(X, X_meta, metric=metric).astype(np.float64)
-    return check_costs(cost, metric, lambda i, j: f"row {i} of X and meta row {j}")
+    return check_costs(cost, metric, lambda i, j: f"row {i} of X and trusted row {j}")
 
 
 def _mean_cost(cost, p, b, metric):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import num_samples, safe_indexing
 from ._typing import Array, ArrayLike, MatrixLike
-from ._validation import check_index, check_weights, clean_labels, encode_labels, to_numpy
+from ._validation import check_index, check_weights, clean_labels, encode_labels, on_host
+from ._weighter.estimator import OTSampleWeighter
+from ._weighter.label_errors import LabelErrors
 from ._weighter.labels import target_kind
 
 if TYPE_CHECKING:
@@ -176,8 +179,8 @@ class SampleWeightDisplay:
         groups = getattr(weighter, "_row_groups", None)
         if groups is None:
             raise ValueError(
-                "The estimator was fitted in parts, by partial_fit or in several processes, and has not the weights of "
-                "all rows. Use from_weights with what weigh(X, y) returns."
+                "The estimator was fitted in parts, by partial_fit or in several processes, and does not have the "
+                "weights of all rows. Use from_weights with what weigh(X, y) returns."
             )
         fitted = weighter._model
         wrong = _flags(mislabelled, len(groups.codes))
@@ -185,7 +188,7 @@ class SampleWeightDisplay:
         codes = np.searchsorted(fitted.groups, groups.codes[took_part])
         before = np.ones(len(groups.codes)) if groups.sample_weight is None else groups.sample_weight
         display = cls(
-            weights=to_numpy(weighter.sample_weight_).astype(np.float64)[took_part],
+            weights=on_host(weighter.sample_weight_).astype(np.float64)[took_part],
             codes=codes,
             classes=list(getattr(weighter, "classes_", [])),
             sample_weight=before[took_part],
@@ -429,8 +432,8 @@ class LabelReliabilityDisplay:
         found, fitted = weighter.label_reliability_, weighter._model
         if found is None:
             raise ValueError(
-                "The reliability of labels is known for classes in one column, and the estimator was fitted to other "
-                "targets."
+                "The reliability of labels is known for one column of classes, and the estimator was fitted to other "
+                "targets. SampleWeightDisplay draws the weights of any target."
             )
         display = cls(
             classes=list(weighter.classes_),
@@ -547,6 +550,8 @@ class WeightHistoryDisplay:
 
         Raises
         ------
+        TypeError
+            If ``net`` is no network of skorch.
         sklearn.exceptions.NotFittedError
             If the network is not trained.
         ValueError
@@ -555,6 +560,11 @@ class WeightHistoryDisplay:
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
+        if not hasattr(net, "history") and not hasattr(net, "initialize"):  # which every network of skorch has
+            raise TypeError(
+                f"{type(net).__name__} has no epochs. Pass a trained skotw.deep.OTWeightedNetClassifier, or another "
+                "network of skorch with the callback skotw.deep.OTReweighting."
+            )
         history = getattr(net, "history", None)
         if history is None or not len(history):
             raise NotFittedError(f"This {type(net).__name__} has no history of epochs: call fit first.")
@@ -709,15 +719,20 @@ class RegularizationPathDisplay:
 
         Raises
         ------
+        TypeError
+            If ``weighter`` is no OTSampleWeighter.
         ValueError
-            If ``reg`` is empty, or as :meth:`skotw.OTSampleWeighter.fit`.
+            If ``reg`` is empty or not positive, or as :meth:`skotw.OTSampleWeighter.fit`.
         ImportError
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_estimator")
-        values = np.sort(np.ravel(np.logspace(-2, 0, 9) if reg is None else np.asarray(reg, dtype=np.float64)))
-        if not len(values):
-            raise ValueError("reg is empty. Give one value to try at least, or None for nine from 0.01 to 1.")
+        if not isinstance(weighter, OTSampleWeighter):
+            raise TypeError(
+                f"weighter must be an OTSampleWeighter; got {type(weighter).__name__}. Of a fitted estimator pass its "
+                "weighter_."
+            )
+        values = np.sort(_regs(reg))
         data, params = (X, y, X_meta, y_meta), fit_params or {}
         chosen = clone(weighter).fit(*data, **params)
         with warnings.catch_warnings():
@@ -894,7 +909,7 @@ class TransportPlanDisplay:
             chunk = np.arange(n)[rows]
             if w is not None and not w[chunk].any():
                 continue
-            part = to_numpy(
+            part = on_host(
                 weighter.transport_plan(
                     safe_indexing(X, chunk), safe_indexing(y, chunk), sample_weight=None if w is None else w[chunk]
                 )
@@ -1031,17 +1046,24 @@ class LabelErrorsDisplay:
 
         Raises
         ------
+        TypeError
+            If ``found`` is not what :func:`skotw.find_label_errors` returns.
         ValueError
             If ``n_shown`` is below 1, or ``images`` are no images or too few.
         ImportError
             If matplotlib is not installed.
         """
         _pyplot(f"{cls.__name__}.from_errors")
-        if n_shown < 1:
-            raise ValueError(f"n_shown must be at least 1; got {n_shown}.")
+        if not isinstance(found, LabelErrors):
+            raise TypeError(
+                f"found must be what skotw.find_label_errors returns; got {type(found).__name__}. Call "
+                "found = find_label_errors(X, y, X_meta, y_meta) first."
+            )
+        if not isinstance(n_shown, Integral) or n_shown < 1:
+            raise ValueError(f"n_shown must be a whole number of at least 1; got {n_shown!r}.")
         rows = found.indices[:n_shown]
         if images is not None:
-            images = np.asarray(to_numpy(images))
+            images = np.asarray(on_host(images))
             if images.ndim not in (3, 4) or len(images) <= found.indices.max():
                 raise ValueError(
                     "images must have shape (n_samples, height, width) or (n_samples, height, width, n_channels), one "
@@ -1211,6 +1233,9 @@ def _canvas(ax, caller, n_axes=None, height=_HEIGHT, n_columns=1):
             ax = np.ravel(np.asarray(ax, dtype=object))
             if len(ax) != n_axes:
                 raise ValueError(f"ax must hold {n_axes} axes; got {len(ax)}.")
+        if not all(isinstance(each, plt.Axes) for each in ([ax] if n_axes is None else ax)):
+            wanted = "one Axes" if n_axes is None else f"{n_axes} Axes"
+            raise TypeError(f"ax must be {wanted} of matplotlib, as plt.subplots() makes them; got {ax!r}.")
         yield ax
         return
     with plt.rc_context(_STYLE):
@@ -1228,17 +1253,32 @@ def _weighter(estimator):
     check_is_fitted(estimator)
     if not hasattr(estimator, "_row_groups"):
         raise TypeError(
-            f"{type(estimator).__name__} has no weights of ours. Pass an OTSampleWeighter, or an estimator with "
-            "weighter_; weights of any other origin go to SampleWeightDisplay.from_weights."
+            f"{type(estimator).__name__} has no weights that skotw has learned. Pass an OTSampleWeighter, or an "
+            "estimator with weighter_. Draw weights of any other origin by SampleWeightDisplay.from_weights."
         )
     return estimator
+
+
+def _regs(reg):
+    """Values of reg to try."""
+    if reg is None:
+        return np.logspace(-2, 0, 9)
+    try:
+        values = np.ravel(np.asarray(reg, dtype=np.float64))
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    if not len(values):
+        raise ValueError("reg is empty. Give one value to try at least, or None for nine from 0.01 to 1.")
+    if not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"reg must hold positive numbers; got {reg!r}.")
+    return values
 
 
 def _flags(mislabelled, n):
     """Which of n labels are wrong, as booleans."""
     if mislabelled is None:
         return None
-    flags = np.asarray(to_numpy(mislabelled))
+    flags = np.asarray(on_host(mislabelled))
     if flags.shape != (n,) or flags.dtype != bool:
         raise ValueError(
             f"mislabelled must hold {n} booleans, one per row; got {flags.dtype} values of shape {flags.shape}."

@@ -209,7 +209,7 @@ def test_matching_weights_move_the_mean_to_the_trusted_rows():
     assert w.mean() == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:How far the training labels can be trusted rests on nothing")  # of one row a class
+@pytest.mark.filterwarnings("ignore:How far the training labels can be trusted is not known")  # of one row a class
 def test_every_contender_learns(drawn):
     scores = {}
     for name, contender in contenders.CONTENDERS.items():

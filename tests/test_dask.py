@@ -346,7 +346,7 @@ def test_a_class_that_comes_in_the_last_chunk_counts(sets):
 
 def test_classes_that_one_side_lacks_are_told(sets):
     X, y, X_meta, y_meta = sets
-    with pytest.raises(ValueError, match="y has classes that the meta set lacks: 7"):
+    with pytest.raises(ValueError, match="y has classes that the trusted rows lack: 7"):
         of_chunks((X, np.r_[y[:-1], 7], X_meta, y_meta))
     with pytest.warns(UserWarning, match="classes without training rows: 2"):
         found = of_chunks((X, np.minimum(y, 1), X_meta, y_meta))
@@ -479,7 +479,7 @@ def test_after_an_error_the_weighter_is_as_before(sets):
     dX, dy = chunked(X, y)
     with pytest.raises(OSError, match="the disk is gone"):
         found.fit(dX.map_blocks(fails, meta=np.empty((0, 0))), dy, X_meta, y_meta)
-    with pytest.raises(ValueError, match="classes that the meta set lacks"):
+    with pytest.raises(ValueError, match="classes that the trusted rows lack"):
         found.fit(dX, dy + 1, X_meta, y_meta)
     assert vars(found) == before
 

@@ -294,7 +294,7 @@ def test_metrics_and_containers(sides):
             {"metric": "precomputed", "X_meta": None, "X": -np.ones((30, 8))},
             "cost -1 between row 0 of X",
         ),
-        ({"metric": lambda a, b: np.inf}, "the cost inf between row 0 of X and meta row 0. Costs must be finite"),
+        ({"metric": lambda a, b: np.inf}, "the cost inf between row 0 of X and trusted row 0. Costs must be finite"),
         ({"metric": "manhatten"}, "manhatten"),
         ({"X": np.zeros((30, 4))}, "Incompatible dimension"),
         ({"X_meta": np.zeros(3)}, "Expected 2D array"),

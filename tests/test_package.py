@@ -91,6 +91,12 @@ def test_public_objects_show_an_example(module, name):
         assert ">>> " in obj.__doc__
 
 
+@pytest.mark.parametrize(("module", "name"), [pair for pair in PUBLIC_OBJECTS if "OT" in pair[1] or "Dask" in pair[1]])
+def test_estimators_name_the_page_of_the_guide_that_explains_them(module, name):
+    doc = inspect.getdoc(getattr(importlib.import_module(module), name))
+    assert re.search(r":doc:`/guide/\w+`", doc)
+
+
 @pytest.mark.parametrize(("module", "name"), PUBLIC_OBJECTS)
 def test_public_objects_are_in_the_api_reference(module, name):
     reference = ROOT.joinpath("doc", "api.rst").read_text()

@@ -440,7 +440,7 @@ def test_images_must_be_those_of_the_rows(images):
     found = find_label_errors(X, Y, X_META, Y_META, weighter=OTSampleWeighter())
     with pytest.raises(ValueError, match=r"X\.reshape\(-1, height, width\)"):
         LabelErrorsDisplay.from_errors(found, images)
-    with pytest.raises(ValueError, match="n_shown must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="n_shown must be a whole number of at least 1; got 0"):
         LabelErrorsDisplay.from_errors(found, n_shown=0)
 
 
@@ -467,7 +467,7 @@ def test_unfitted_estimators_say_so(draw, estimator):
 def test_estimators_without_weights_say_what_has_some():
     with pytest.raises(TypeError, match=r"Ridge has no weights .* SampleWeightDisplay\.from_weights"):
         SampleWeightDisplay.from_estimator(Ridge().fit(X, Y))
-    with pytest.warns(UserWarning, match="every row keeps its sample_weight"):
+    with pytest.warns(UserWarning, match="Every row keeps its sample_weight"):
         plain = OTWeightedRegressor(Ridge()).fit(X, X[:, 0])
     assert plain.weighter_ is None
     with pytest.raises(TypeError, match="OTWeightedRegressor has no weights"):
@@ -524,3 +524,39 @@ for call in calls:
         f"{name} needs matplotlib. Install it with: pip install skotw[plot]"
         for name in ("WeightHistoryDisplay.plot", "SampleWeightDisplay.from_weights")
     ]
+
+
+@pytest.mark.parametrize("other", [LogisticRegression(), OTWeightedClassifier(), 3, None], ids=str)
+def test_what_cannot_be_drawn_is_refused_with_what_can(other):
+    with pytest.raises(TypeError, match=r"weighter must be an OTSampleWeighter.*pass its weighter_"):
+        RegularizationPathDisplay.from_estimator(other, X, Y, X_META, Y_META)
+    with pytest.raises(TypeError, match=r"Call found = find_label_errors\(X, y, X_meta, y_meta\) first"):
+        LabelErrorsDisplay.from_errors(other)
+    with pytest.raises(TypeError, match=r"has no epochs\. Pass a trained skotw\.deep\.OTWeightedNetClassifier"):
+        WeightHistoryDisplay.from_estimator(other)
+
+
+@pytest.mark.parametrize("reg", [[-1.0], "auto", [np.nan], [0.1, 0.0]])
+def test_values_of_reg_are_positive(reg):
+    with pytest.raises(ValueError, match="reg must hold positive numbers; got"):
+        RegularizationPathDisplay.from_estimator(OTSampleWeighter(), X, Y, X_META, Y_META, reg=reg)
+
+
+def test_axes_are_matplotlibs():
+    fitted = weighter()
+    for draw in (
+        lambda ax: SampleWeightDisplay.from_estimator(fitted, ax=ax),
+        lambda ax: LabelReliabilityDisplay.from_estimator(fitted, ax=ax),
+        lambda ax: TransportPlanDisplay.from_estimator(fitted, X, Y, ax=ax),
+    ):
+        with pytest.raises(TypeError, match="ax must be one Axes of matplotlib"):
+            draw(3)
+        with pytest.raises(TypeError, match="ax must be one Axes of matplotlib"):
+            draw(plt.subplots(2)[1])
+    with pytest.raises(TypeError, match="ax must be 2 Axes of matplotlib"):
+        RegularizationPathDisplay.from_estimator(OTSampleWeighter(), X, Y, X_META, Y_META, reg=[0.1], ax=[3, 4])
+
+
+def test_a_number_is_no_weights():
+    with pytest.raises(ValueError, match=r"weights must have shape \(n_samples,\), one weight per row; got \(\)"):
+        SampleWeightDisplay.from_weights(3)

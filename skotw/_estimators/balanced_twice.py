@@ -4,7 +4,7 @@ from numbers import Number
 
 import numpy as np
 
-from skotw._validation import to_numpy, warn
+from skotw._validation import on_host, warn
 
 from .weight_routing import nested_params, nested_parts
 
@@ -57,12 +57,12 @@ def _is_even(value):
         return all(map(_is_even, value))  # a weight per class and label column
     if value is None or isinstance(value, (bool, np.bool_)):
         return not value
-    values = np.ravel(to_numpy(value))
+    values = np.ravel(on_host(value))
     return bool((values == (values[0] if np.ndim(value) else 1)).all())
 
 
 def _warn(what, remedy):
     warn(
-        f"The inner estimator has {what}, and the weights balance the classes already: rare classes are corrected "
+        f"The inner estimator has {what}, and the weights balance the classes already. Rare classes are corrected "
         f"twice. {remedy}."
     )

@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
-from skotw._validation import label_columns, named, set_all_or_none, to_numpy, unchanged_on_error, warn
+from skotw._validation import label_columns, named, on_host, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_trusted_once
@@ -124,7 +124,8 @@ class WeighsFirst(ShowsReport, BaseEstimator):
         weighter = self._default_weighter(y_trusted, random_state) if self.weighter is None else clone(self.weighter)
         if weighter.metric == "precomputed":
             raise ValueError(
-                "metric='precomputed' leaves no features to fit to. Use another metric, or OTSampleWeighter by itself."
+                "metric='precomputed' leaves no features to fit to. Use another metric, or use OTSampleWeighter by "
+                "itself."
             )
         return weighter
 
@@ -153,7 +154,7 @@ class WeighsFirst(ShowsReport, BaseEstimator):
             check_handed_on(given, wrapped=wrapped)
         with warnings.catch_warnings():
             # said below, with what becomes of these rows here
-            warnings.filterwarnings("ignore", "The meta set has classes without training rows", UserWarning)
+            warnings.filterwarnings("ignore", "The trusted rows have classes without training rows", UserWarning)
             weighter = self._new_weighter(y_meta if verified is None else verified.labels, random_state)
             self.weighter_ = weighter.fit(X, y, X_meta, y_meta, sample_weight=given.sample_weight, **trusted)
         self.weighter_._forget_rows()
@@ -171,7 +172,7 @@ class WeighsFirst(ShowsReport, BaseEstimator):
 
     def _set_weights(self, sets, transported):
         """Set the weights of both sets from what the transport says; return those of the rows to train on."""
-        transported = np.asarray(to_numpy(transported), dtype=np.float64)  # of tensors they are one
+        transported = np.asarray(on_host(transported), dtype=np.float64)  # of tensors they are one
         self.sample_weight_ = transported
         self.sample_weight_meta_ = np.empty(0)
         verified = sets.verified
@@ -258,17 +259,18 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
             if self.on_unweighted == "raise" or self.sample_weight_name != "auto":
                 own = type(self).__name__
                 raise ValueError(
-                    f"{named(samplers)} inside {type(estimator).__name__} changes which rows are fitted, so weights "
-                    f"would fall on other rows. Put it outside, imblearn.pipeline.make_pipeline({samplers[0]}(...), "
-                    f"{own}(...)), or put OTResampler in its place there, without {own}; "
-                    "on_unweighted='bootstrap' draws rows by weight before it sees them."
+                    f"{named(samplers)} inside {type(estimator).__name__} changes which rows are fitted, so that "
+                    "weights would fall on other rows. Put it outside: "
+                    f"imblearn.pipeline.make_pipeline({samplers[0]}(...), {own}(...)). Or put OTResampler in its place "
+                    f"there, without {own}. Or pass on_unweighted='bootstrap', which draws rows by weight before it "
+                    "sees them."
                 )
             return None
         if route is None and self.on_unweighted == "raise":
             raise ValueError(
                 f"{type(estimator).__name__} takes no sample_weight, or something inside it takes none. Choose an "
-                "estimator that does, pass on_unweighted='bootstrap' to draw rows by weight, or sample_weight_name= "
-                "if it takes weights under another name."
+                "estimator that does. Or pass on_unweighted='bootstrap', which draws rows by weight. If it takes "
+                "weights under another name, pass sample_weight_name=."
             )
         return route
 
@@ -354,9 +356,9 @@ def _warn_drawn_features(X, X_meta):
         alike = [np.array_equal(rows[:, same], rows[:, j], equal_nan=True) for rows in (X, X_meta)]
         if alike == [True, False]:
             warn(
-                "X has features that are copies of each other, and in X_meta these differ, as if the features of X had "
-                "been drawn with replacement and those of X_meta had not. BaggingClassifier and BaggingRegressor do so "
-                "with bootstrap_features=True; put them inside, or leave it False."
+                "X has features that are copies of each other, and in X_meta these differ. It looks as if the "
+                "features of X had been drawn with replacement and those of X_meta had not. BaggingClassifier and "
+                "BaggingRegressor do so with bootstrap_features=True. Put them inside, or leave it False."
             )
             return
 
@@ -369,7 +371,7 @@ def _warn_lost(weighter, include_meta, trusted):
     if lost:
         fate = "They join training none the less" if include_meta else "They are not trained on"
         warn(
-            f"{trusted} has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. "
-            "If a fold of a cross-validation lost these labels, stratify it; if y spells them otherwise, correct "
+            f"{trusted} has labels that y lacks: {named(lost)}. Their rows take no part in the transport. {fate}. If a "
+            "fold of a cross-validation lost these labels, stratify it. If y spells them otherwise, correct "
             f"{trusted}.",
         )

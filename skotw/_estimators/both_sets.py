@@ -5,7 +5,7 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skotw._compat import num_samples
-from skotw._validation import clean_labels, labels_and_missing, named, to_numpy, warn
+from skotw._validation import clean_labels, labels_and_missing, named, on_host, warn
 
 
 def unwrap(value):
@@ -24,7 +24,7 @@ def check_classes(y):
     labels = clean_labels(y, "y")
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
-    return labels if np.asarray(to_numpy(y)).dtype != labels.dtype else y
+    return labels if np.asarray(on_host(y)).dtype != labels.dtype else y
 
 
 def check_handed_on(given, *, wrapped):
@@ -46,7 +46,7 @@ def check_handed_on(given, *, wrapped):
     n_samples = num_samples(given.X)
     if not wrapped and n_samples == num_samples(given.X_meta):
         warn(
-            f"The meta set has as many rows as X ({n_samples}). Searches and cross-validation slice what is as "
+            f"X_meta has as many rows as X ({n_samples}). Searches and cross-validation slice what is as "
             "long as X, so it may have been cut like a sample weight. Pass 1-tuples, X_meta=(X_meta,) and "
             "y_meta=(y_meta,), which are never cut.",
         )
@@ -75,10 +75,10 @@ def _refuse_recoded(y, y_meta, name="y_meta"):
     if codes and not trusted <= seen and (len(seen) == 2 or not seen <= trusted):
         raise ValueError(
             f"y holds {named(sorted(seen))} and {name} holds {named(sorted(trusted, key=str))}: y seems to have been "
-            "recoded. OneVsRestClassifier and its like binarise labels; BaggingClassifier, VotingClassifier and some "
-            "others number them. Turn the nesting around, OTWeightedClassifier(OneVsRestClassifier(...)), or, where "
-            f"labels are numbered, give y and {name} as numbers from 0 on. If y has lost labels to a fold, stratify; "
-            "if y never had them, take their rows out of the trusted ones."
+            "recoded. OneVsRestClassifier and its like make labels binary. BaggingClassifier, VotingClassifier and "
+            "some others number them. Turn the nesting around: OTWeightedClassifier(OneVsRestClassifier(...)). Or, "
+            f"where labels are numbered, give y and {name} as numbers from 0 on. If a fold has lost labels of y, "
+            "stratify it. If y never had them, take their rows out of the trusted ones."
         )
 
 

@@ -26,12 +26,14 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     ``X_meta`` and ``y_meta``. A clone of ``estimator`` is then fitted to the training rows, and to the trusted ones,
     with these weights. Inside a search or a cross-validation every fold learns its own weights, from its own rows.
 
+    The guide shows it in pipelines and searches (:doc:`/guide/scikit_learn`), where labels are wrong and classes
+    unbalanced (:doc:`/guide/noise_and_imbalance`), and where probabilities are wanted (:doc:`/guide/probabilities`).
+
     Parameters
     ----------
     estimator : classifier or None, default=None
-        Any classifier, pipeline or nested meta-estimator; None is
-        :class:`~sklearn.linear_model.LogisticRegression` at its defaults. It gets X as it came. Pass an instance to
-        search over its parameters, as in ``estimator__C``.
+        Any classifier, pipeline or nested meta-estimator. None is :class:`~sklearn.linear_model.LogisticRegression` at
+        its defaults. It gets X as it came. Pass an instance to search over its parameters, as in ``estimator__C``.
     weighter : OTSampleWeighter or None, default=None
         Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``
         where there are classes and trusted rows, and ``OTSampleWeighter()`` elsewhere. Pass an instance to search over
@@ -39,17 +41,13 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     include_meta : bool, default=True
         Whether the trusted rows join the training set.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
-        How much the trusted rows weigh where they join. "balanced": class-balanced weights computed on the union of
-        both sets, which transport then changes for the training rows. A number: their share of the total weight,
-        class-balanced among themselves. "auto": as "balanced", with every training row counting for the part of a
-        trusted one that its label is worth, the posterior mean of the square of the weighter's reliability (2/3 where
-        nothing can be asked).
-    on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
-        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
-    sample_weight_name : str, default="auto"
-        Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
-        last step, or that of what is nested deeper.
+        How much the trusted rows weigh where they join.
+
+        - "auto": as "balanced", and a training row counts for the part of a trusted one that its label is worth: the
+          posterior mean of the squared reliability of the labels, or 2/3 where that is not known.
+        - "balanced": balanced weights computed on both sets together, which transport then changes for the training
+          rows.
+        - A number: their share of the total weight, with balanced classes among them.
     random_state : int, RandomState instance or None, default=None
         Seeds the bootstrap, and the models of the weighter that ``weighter=None`` stands for. The inner estimator keeps
         its own.
@@ -61,19 +59,28 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     weighter_ : OTSampleWeighter
         The fitted weighter.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the rows of X in the fit of ``estimator_``; reviewed rows have theirs among them, or 0 where trusted
+        Weights of the rows of X in the fit of ``estimator_``. Reviewed rows have theirs among them, or 0 where trusted
         rows do not join.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
-        ``sample_weight`` (n_samples without) plus one per trusted row that joins, so that regularisation strengths such
-        as ``C`` keep their meaning. With ``meta_weight="auto"`` training rows count in it for what they are worth: the
-        less labels can be trusted, the more such an estimator regularises.
+        ``sample_weight`` (n_samples without) plus one per trusted row that joins. So regularisation strengths such as
+        ``C`` keep their meaning. With ``meta_weight="auto"`` training rows count in this sum for what they are worth:
+        the less labels can be trusted, the more such an estimator regularises.
     classes_ : ndarray of shape (n_classes,)
         Class labels that ``estimator_`` knows.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features of X, where it has names that are all strings.
+
+    Other Parameters
+    ----------------
+    on_unweighted : {"raise", "bootstrap"}, default="raise"
+        What to do with a classifier that takes no ``sample_weight``, or in which a sampler draws rows. "raise" is an
+        error. "bootstrap" fits it to as many rows, drawn with replacement, with probabilities that go by the weights.
+    sample_weight_name : str, default="auto"
+        Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
+        last step, or that of what is nested deeper.
 
     See Also
     --------
@@ -89,17 +96,16 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
     :math:`q_c W`, of which its trusted rows hold the part :math:`m_c / (A_c + m_c)`, the same for each. "auto" puts
     :math:`v A_c` in place of :math:`A_c`, in W too, v being the posterior mean of :math:`r^2` with the reliability r: a
     label that is right with probability :math:`1/K + (1 - 1/K) r` has :math:`r^2` of the Fisher information of a
-    right one, at even odds. A share s gives
-    :math:`q_c s W` to the trusted rows of class c. The training rows share the rest in proportion to what the transport
-    gives them.
+    right one, at even odds. A share s gives :math:`q_c s W` to the trusted rows of class c. The training rows share the
+    rest in proportion to what the transport gives them.
 
     What ``weighter=None`` costs: six models of at most 5,000 rows, their predictions for all others, and two models of
-    the trusted rows; seconds at the most for tables, whatever their length. ``weighter=OTSampleWeighter()`` does
-    without, and finds less.
+    the trusted rows. That takes seconds at the most for tables, whatever their length.
+    ``weighter=OTSampleWeighter()`` fits no models, and finds fewer wrong labels.
 
     Metadata routing: ``X_meta`` and ``y_meta`` are requested by default. Without routing, put a pipeline inside, as in
-    ``OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))``. The page on scikit-learn in the
-    documentation has every combination.
+    ``OTWeightedClassifier(make_pipeline(StandardScaler(), LogisticRegression()))``. :doc:`/guide/scikit_learn` has
+    every combination.
 
     Examples
     --------
@@ -126,17 +132,17 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         weighter: OTSampleWeighter | None = None,
         include_meta: bool = True,
         meta_weight: float | str = "auto",
+        random_state: RandomState = None,
         on_unweighted: str = "raise",
         sample_weight_name: str = "auto",
-        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.weighter = weighter
         self.include_meta = include_meta
         self.meta_weight = meta_weight
+        self.random_state = random_state
         self.on_unweighted = on_unweighted
         self.sample_weight_name = sample_weight_name
-        self.random_state = random_state
 
     @learns_weights
     def fit(
@@ -161,14 +167,14 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts beforehand, against 1 for a trusted row.
         X_meta : the same as X, of shape (n_meta, n_features), default=None
-            Trusted rows. Without them class prototypes of the training rows take their place, and no rows
-            join. A 1-tuple ``(X_meta,)`` is unwrapped: as such a meta set of n_samples rows is not sliced by searches.
+            Trusted rows. Without them prototypes of the training rows take their place, and no rows join. A 1-tuple
+            ``(X_meta,)`` is unwrapped. In one, as many trusted rows as training rows are not sliced by searches.
         y_meta : array-like of shape (n_meta,), default=None
-            Trusted labels, or a 1-tuple of them.
+            Labels of the trusted rows, or a 1-tuple of them.
         y_verified : array-like of shape (n_samples,), default=None
-            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
-            the missing values of pandas, or a mask for all others. Searches slice it as they do y. Reviewed rows are
-            the trusted ones, and are trained on with this label, each counting as its ``sample_weight`` says.
+            Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``. Mark all others
+            by NaN, None, the missing values of pandas, or a mask. Searches slice it as they do y. Reviewed rows are the
+            trusted rows, and are trained on with this label, each counting as its ``sample_weight`` says.
         **fit_params : dict
             Further arguments of ``estimator.fit``: with metadata routing those that it requests, without as they are.
             Where trusted rows join, an argument with one value per row needs values for them as well, at the end.
@@ -181,7 +187,7 @@ class OTWeightedClassifier(ClassifierMixin, BaseOTWeighted):
         Raises
         ------
         ValueError
-            If the two sets do not fit together, a training class has no trusted rows, y looks binarised, the
+            If the two sets do not fit together, or a training class has no trusted rows. If y looks recoded. If the
             estimator takes no weights (see ``on_unweighted``), draws rows inside, or is no classifier. After any error
             the classifier is as it was before.
         TypeError

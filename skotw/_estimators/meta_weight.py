@@ -70,7 +70,7 @@ def _warn_of_no_ground(reliability, information):
     if len(reliability.query_class):
         return
     warn(
-        "How far the training labels can be trusted rests on nothing: no class has two trusted rows, or they have no "
+        "How far the training labels can be trusted is not known: no class has two trusted rows, or these have no "
         f"room within scikit-learn's working_memory. Each training row counts for {information:.2f} of a trusted one. "
-        "Pass more trusted rows, or set meta_weight."
+        "Pass more trusted rows in X_meta and y_meta or in y_verified, or set meta_weight."
     )

@@ -20,8 +20,8 @@ def make_weighted_pipeline(*steps: Any, memory: Any = None, verbose: bool = Fals
     the steps are fitted once for both. Metadata routing must be enabled.
 
     Where the steps before the last one are not needed for the weights, or routing is to stay off, the pipeline goes
-    inside: ``OTWeightedClassifier(make_pipeline(*steps))`` learns weights from X as it came and works
-    in every search.
+    inside: ``OTWeightedClassifier(make_pipeline(*steps))`` learns weights from X as it came, and works in every search.
+    The guide compares the two (:doc:`/guide/scikit_learn`).
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def make_weighted_pipeline(*steps: Any, memory: Any = None, verbose: bool = Fals
     """
     if not get_config()["enable_metadata_routing"]:
         raise RuntimeError(
-            "The trusted rows reach the last step of a pipeline only with metadata routing: call "
-            "sklearn.set_config(enable_metadata_routing=True) first, or put the pipeline inside, "
+            "The trusted rows reach the last step of a pipeline only with metadata routing. Call "
+            "sklearn.set_config(enable_metadata_routing=True) first. Or put the pipeline inside: "
             "OTWeightedClassifier(make_pipeline(...))."
         )
     if not steps:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import num_samples
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
-from skotw._validation import check_index, check_weights, one_column, to_numpy, warn
+from skotw._validation import check_index, check_weights, on_host, one_column, warn
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
 
@@ -26,29 +26,24 @@ _CHANCE = 1e-3
 class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
     r"""Learn sample weights by optimal transport for a continuous target, then fit any regressor with them.
 
-    The counterpart of :class:`OTWeightedClassifier` where the label cost is the absolute difference of targets: rows
-    whose target and features are near those of a trusted row gain, so that targets which are rare in training and
-    frequent among the trusted rows count more, and wrong targets count less.
+    It is :class:`OTWeightedClassifier` for numbers: the label cost is the absolute difference of targets. Rows whose
+    target and features are near those of a trusted row gain. So targets that are rare in training and frequent among
+    the trusted rows count more, and wrong targets count less. The guide has more
+    (:doc:`/guide/regression_groups_shift`).
 
     Parameters
     ----------
     estimator : regressor or None, default=None
-        Any regressor, pipeline or nested meta-estimator; None is :class:`~sklearn.linear_model.Ridge` at its defaults.
+        Any regressor, pipeline or nested meta-estimator. None is :class:`~sklearn.linear_model.Ridge` at its defaults.
         It gets X as it came.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``. Its ``target_type="auto"`` means
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter()``. Its ``target_type="auto"`` means
         "continuous" here, also for whole numbers.
     include_meta : bool, default=True
         Whether the trusted rows join the training set.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
-        How much the trusted rows weigh where they join: a number is their share of the total weight; "auto" and
+        How much the trusted rows weigh where they join. A number is their share of the total weight. "auto" and
         "balanced" both give each the weight 1, since without classes there is nothing to balance.
-    on_unweighted : {"raise", "bootstrap"}, default="raise"
-        What to do with a regressor that takes no ``sample_weight``, or in which a sampler draws rows: raise an error,
-        or fit it to as many rows, drawn with replacement and with probabilities that go by the weights.
-    sample_weight_name : str, default="auto"
-        Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
-        last step, or that of what is nested deeper.
     random_state : int, RandomState instance or None, default=None
         Seeds the bootstrap. The inner estimator keeps its own.
 
@@ -57,9 +52,9 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
     estimator_ : regressor
         The fitted inner regressor.
     weighter_ : OTSampleWeighter or None
-        The fitted weighter; None without trusted rows.
+        The fitted weighter. None without trusted rows.
     sample_weight_ : ndarray of shape (n_samples,)
-        Weights of the rows of X in the fit of ``estimator_``; reviewed rows have theirs among them, or 0 where trusted
+        Weights of the rows of X in the fit of ``estimator_``. Reviewed rows have theirs among them, or 0 where trusted
         rows do not join.
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows there, empty where none join. Together the two sum to the sum of the given
@@ -68,6 +63,15 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of the features of X, where it has names that are all strings.
+
+    Other Parameters
+    ----------------
+    on_unweighted : {"raise", "bootstrap"}, default="raise"
+        What to do with a regressor that takes no ``sample_weight``, or in which a sampler draws rows. "raise" is an
+        error. "bootstrap" fits it to as many rows, drawn with replacement, with probabilities that go by the weights.
+    sample_weight_name : str, default="auto"
+        Keyword by which the weights reach ``estimator.fit``. "auto" finds it: ``sample_weight``, that of a pipeline's
+        last step, or that of what is nested deeper.
 
     See Also
     --------
@@ -96,17 +100,17 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         weighter: OTSampleWeighter | None = None,
         include_meta: bool = True,
         meta_weight: float | str = "auto",
+        random_state: RandomState = None,
         on_unweighted: str = "raise",
         sample_weight_name: str = "auto",
-        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.weighter = weighter
         self.include_meta = include_meta
         self.meta_weight = meta_weight
+        self.random_state = random_state
         self.on_unweighted = on_unweighted
         self.sample_weight_name = sample_weight_name
-        self.random_state = random_state
 
     @learns_weights
     def fit(
@@ -131,12 +135,12 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts beforehand, against 1 for a trusted row.
         X_meta : the same as X, of shape (n_meta, n_features), default=None
-            Trusted rows. A 1-tuple ``(X_meta,)`` is unwrapped: as such a meta set of n_samples rows is not sliced by
+            Trusted rows. A 1-tuple ``(X_meta,)`` is unwrapped: in one, as many as n_samples rows are not sliced by
             searches.
         y_meta : array-like of shape (n_meta,), default=None
             Trusted targets, or a 1-tuple of them.
         y_verified : array-like of shape (n_samples,), default=None
-            Targets of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            Targets of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN, None,
             the missing values of pandas, or a mask for all others. Searches slice it as they do y. Reviewed rows are
             the trusted ones, and are trained on with this target, each counting as its ``sample_weight`` says.
         **fit_params : dict
@@ -200,8 +204,8 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
                 _warn_other_targets(sets.given.y[sets.verified.others], sets.verified.labels, "y_verified")
             return sets
         warn(
-            "Without trusted rows a continuous target says nothing of weights: every row keeps its sample_weight. Pass "
-            "X_meta and y_meta, or y_verified.",
+            "Without trusted rows a continuous target says nothing of weights. Every row keeps its sample_weight. "
+            "Pass X_meta and y_meta, or y_verified.",
         )
         self.weighter_ = None
         return Sets(given, given.X, given.y)
@@ -224,7 +228,7 @@ def _warn_other_targets(y, y_meta, name):
 
     Of n values the share of the population outside their range has the distribution Beta(2, n - 1).
     """
-    sets = [np.asarray(to_numpy(values), dtype=np.float64).ravel() for values in (y, y_meta)]
+    sets = [np.asarray(on_host(values), dtype=np.float64).ravel() for values in (y, y_meta)]
     for (values, reference), names in zip((sets, sets[::-1]), (("y", name), (name, "y")), strict=True):
         if len(reference) < 2:
             continue

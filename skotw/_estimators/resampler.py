@@ -18,10 +18,10 @@ __all__ = ["OTResampler"]
 class OTResampler(WeighsFirst):
     """Draw a training set by weights that optimal transport learned.
 
-    As many rows as there are, trusted ones included, are drawn with replacement, each with a probability that goes by
-    its weight, so that an estimator which takes no ``sample_weight`` sees what a weighted one would. It follows the
-    convention of imbalanced-learn's samplers and is a step of :class:`imblearn.pipeline.Pipeline`; it does not need
-    imbalanced-learn.
+    Use it for an estimator that takes no ``sample_weight``. As many rows as there are, trusted ones included, are drawn
+    with replacement. Each has a probability that goes by its weight. It follows the convention of imbalanced-learn's
+    samplers and is a step of :class:`imblearn.pipeline.Pipeline`. It does not need imbalanced-learn. The guide has more
+    (:doc:`/guide/scikit_learn`).
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ class OTResampler(WeighsFirst):
         Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``
         where there are classes and trusted rows, and ``OTSampleWeighter()`` elsewhere.
     meta : tuple of two or None, default=None
-        ``(X_meta, y_meta)``, the trusted rows and their labels, for pipelines without metadata routing: those hand
-        nothing on to their samplers. As a parameter it is never sliced. It must look as X does at this step, so
-        make the sampler the first step, or pass transformed rows.
+        ``(X_meta, y_meta)``, the trusted rows and their labels, for pipelines without metadata routing, which hand
+        nothing on to their samplers. As a parameter it is never sliced. It must look as X does at this step: make the
+        sampler the first step, or pass transformed rows.
     include_meta : bool, default=True
         Whether trusted rows are among those that can be drawn.
     meta_weight : {"auto", "balanced"} or float in [0, 1], default="auto"
@@ -48,7 +48,7 @@ class OTResampler(WeighsFirst):
     sample_weight_meta_ : ndarray of shape (n_meta,)
         Weights of the trusted rows, empty where they take no part.
     sample_indices_ : ndarray of shape (n_drawn,)
-        Rows drawn by ``fit_resample``, absent after ``fit``; index ``n_samples + j`` is row j of ``X_meta``.
+        Rows drawn by ``fit_resample``. Absent after ``fit``. Index ``n_samples + j`` is row j of ``X_meta``.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -118,9 +118,9 @@ class OTResampler(WeighsFirst):
         X_meta : the same as X, of shape (n_meta, n_features), default=None
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
-            Trusted labels, or a 1-tuple of them.
+            Labels of the trusted rows, or a 1-tuple of them.
         y_verified : array-like of shape (n_samples,), default=None
-            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN, None,
             the missing values of pandas, or a mask for all others.
 
         Returns
@@ -166,9 +166,9 @@ class OTResampler(WeighsFirst):
         X_meta : the same as X, of shape (n_meta, n_features), default=None
             Trusted rows; ``meta`` where they are not given. A 1-tuple is unwrapped.
         y_meta : array-like of shape (n_meta,), default=None
-            Trusted labels, or a 1-tuple of them.
+            Labels of the trusted rows, or a 1-tuple of them.
         y_verified : array-like of shape (n_samples,), default=None
-            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None,
+            Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN, None,
             the missing values of pandas, or a mask for all others.
 
         Returns

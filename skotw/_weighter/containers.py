@@ -7,7 +7,7 @@ from array_api_compat import is_array_api_obj, is_torch_array
 from scipy import sparse
 from sklearn import get_config
 
-from skotw._validation import is_missing, like_columns, named, to_numpy
+from skotw._validation import is_missing, like_columns, named, on_host
 
 from .frames import column_names, frame_values, is_frame, join_frames
 
@@ -100,7 +100,7 @@ def is_text(X):
 
 def host_rows(X):
     """Rows as scikit-learn's estimators take them: tensors as arrays, all else as it is."""
-    return X if is_frame(X) or sparse.issparse(X) else to_numpy(X)
+    return X if is_frame(X) or sparse.issparse(X) else on_host(X)
 
 
 def is_pair(X):
@@ -130,7 +130,7 @@ def number_rows(X, name):
         )
     if is_array_api_obj(X) and not isinstance(X, np.ndarray) and get_config()["array_api_dispatch"]:
         return X.detach() if is_torch_array(X) else X
-    X = np.asarray(to_numpy(X))
+    X = np.asarray(on_host(X))
     if X.dtype.kind in "mM":
         raise ValueError(f"{name} holds dates or durations. {_DATES}")
     return _as_numbers(X, name) if X.dtype.kind in "OUST" else X
@@ -184,10 +184,10 @@ def join_rows(X, X_meta):
         return np.concatenate([X, np.asarray(X_meta)]) if isinstance(X, np.ndarray) else [*X, *X_meta]
     X_meta = frame_values(X_meta) if is_frame(X_meta) else X_meta
     if sparse.issparse(X):
-        X_meta = sparse.csr_array(X_meta if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta)))
+        X_meta = sparse.csr_array(X_meta if sparse.issparse(X_meta) else np.asarray(on_host(X_meta)))
         return sparse.vstack([X, type(X)(X_meta.astype(_dtype(X, X_meta)))], format=X.format)
-    X = np.asarray(to_numpy(X))
-    X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(to_numpy(X_meta))
+    X = np.asarray(on_host(X))
+    X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(on_host(X_meta))
     return np.concatenate([X, X_meta.astype(_dtype(X, X_meta))])
 
 

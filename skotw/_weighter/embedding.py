@@ -31,11 +31,13 @@ class ScaleEmbedding(BaseEstimator):
 
     Dense arrays are standardised; sparse matrices stay as they are, since centring would fill them. In a data
     frame numeric columns are standardised and their missing values set to the mean, and every other column becomes
-    one indicator per category, with none for a category that ``fit`` has not seen.
+    one indicator per category, with none for a category that ``fit`` has not seen. ``impute`` sets missing values of
+    dense arrays to the mean as well.
     """
 
-    def __init__(self, n_jobs=None):
+    def __init__(self, n_jobs=None, impute=False):
         self.n_jobs = n_jobs
+        self.impute = impute
 
     @classmethod
     def of(cls, scaler, n_jobs=None):
@@ -50,8 +52,14 @@ class ScaleEmbedding(BaseEstimator):
             with one_blas_thread():
                 self._fit_frame(X, sample_weight)
         elif not sparse.issparse(X):
-            self.scaler_ = Standardise.fit(X, sample_weight, compute_of(self.n_jobs))
+            if self._imputes(X) and np.isnan(X).any() and not np.isinf(X).any():
+                self.scaler_ = _of_known_values(X, sample_weight)
+            else:
+                self.scaler_ = Standardise.fit(X, sample_weight, compute_of(self.n_jobs))
         return self
+
+    def _imputes(self, X):
+        return self.impute and isinstance(X, np.ndarray)
 
     def _fit_frame(self, X, sample_weight):
         kinds = column_kinds(X)
@@ -59,11 +67,7 @@ class ScaleEmbedding(BaseEstimator):
         self.categorical_ = [name for name, kind in kinds.items() if kind == "category"]
         # what scikit-learn is set to put out for the user is not for us
         if self.numeric_:
-            # of mean one, since its bound on rounding takes their sum for the number of rows
-            weight = None if sample_weight is None else sample_weight / sample_weight.mean()
-            scaler = StandardScaler().set_output(transform="default")
-            with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
-                self.scaler_ = scaler.fit(self._numbers(X), sample_weight=weight)
+            self.scaler_ = _scaler_of(self._numbers(X), sample_weight)
         if self.categorical_:
             encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")
             self.encoder_ = encoder.fit(self._categories(X))
@@ -86,7 +90,10 @@ class ScaleEmbedding(BaseEstimator):
                 return X
             if not is_plain(X, 2):  # by itself it meets lists and whole numbers, too
                 X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
-            return self.scaler_.transform(X, compute_of(self.n_jobs))
+            scaled = self.scaler_.transform(X, compute_of(self.n_jobs))
+            if self._imputes(X):
+                scaled[np.isnan(X)] = 0.0  # the mean
+            return scaled
         if not is_frame(X):
             raise ValueError(
                 "The training rows are a data frame and these rows are not. Pass them as a frame with "
@@ -103,12 +110,26 @@ class ScaleEmbedding(BaseEstimator):
         return np.hstack([part.toarray() if sparse.issparse(part) else part for part in parts])
 
 
+def _scaler_of(X, sample_weight):
+    """Scikit-learn's scaler of the known values of X."""
+    # of mean one, since its bound on rounding takes their sum for the number of rows
+    weight = None if sample_weight is None else sample_weight / sample_weight.mean()
+    with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
+        return StandardScaler().set_output(transform="default").fit(X, sample_weight=weight)
+
+
+def _of_known_values(X, sample_weight):
+    scaler = _scaler_of(X, sample_weight)
+    unknown = np.isnan(scaler.mean_)  # columns without any value, in which later rows do not differ either
+    return Standardise(np.where(unknown, 0.0, scaler.mean_), np.where(unknown, np.inf, scaler.scale_))
+
+
 def fit_embedding(embedding, X, y, sample_weight, random_state, n_jobs=None):
     """Fitted transformer for the ``embedding`` parameter, or None to take rows as they are."""
     if embedding is None:
         return None
     if isinstance(embedding, str):
-        transformer = TfidfVectorizer() if is_records(X) else ScaleEmbedding(n_jobs)
+        transformer = TfidfVectorizer() if is_records(X) else ScaleEmbedding(n_jobs, impute=embedding == "supervised")
     else:
         transformer = clone(embedding)
     if random_state is not None:
@@ -158,11 +179,12 @@ def embed(transformer, X, name, *, allow_nan=False, kept=None):
             ensure_min_features=0 if transformer is not None else 1,
             input_name=name,
         )
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         if is_plain(Z, 2) and np.isfinite(Z.sum()):  # the quick half of the check below
             return Z
     try:
-        assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
+        with np.errstate(invalid="ignore"):  # of infinity less infinity
+            assert_all_finite(Z, allow_nan=allow_nan, input_name=name)
     except ValueError as error:
         # scaling spreads what is not finite over its column: where it came from stands in the rows themselves
         rows = X if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not np.isfinite(X).all() else Z
@@ -207,8 +229,8 @@ def _not_finite(rows, name, kept, allow_nan, came_so):
     row = row if kept is None else kept[row]
     if is_nan:
         return (
-            f"{name} contains NaN, first in row {row}, column {column}. Impute or drop these rows, or pass "
-            "embedding=make_pipeline(SimpleImputer(), StandardScaler()); the default embedding of a data frame imputes "
-            "by itself."
+            f"{name} contains NaN, first in row {row}, column {column}. Impute or drop these rows, or give "
+            "OTSampleWeighter embedding=make_pipeline(SimpleImputer(), StandardScaler()). embedding='supervised' and "
+            "data frames need no imputer."
         )
     return f"{name} contains infinity, first in row {row}, column {column}. {_AGAINST_INFINITY}"

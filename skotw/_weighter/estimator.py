@@ -32,7 +32,7 @@ from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
 from .report import RowGroups, ShowsReport, WeightReport, report_of
-from .sets import SortedRows
+from .sets import SortedRows, bits_of
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
 
@@ -54,6 +54,9 @@ _FITTED = (
     "n_features_in_",
     "feature_names_in_",
 )
+
+# What the weighter may lack although its class has it.
+_ON_DEMAND = ("sample_weight_", "effective_sample_size_", "label_confidence_")
 
 
 class _NotOfChunks:
@@ -78,6 +81,16 @@ class _TrainingRows:
     ordered: SortedRows
     kept: np.ndarray | None
     n_given: int
+    bits: int
+
+    @classmethod
+    def of(cls, ordered, chunk):
+        return cls(ordered, chunk.kept, chunk.n_given, bits_of(ordered.rows))
+
+    @property
+    def unchanged(self):
+        """Whether they are what they were; rows that are X itself may have been written to."""
+        return bits_of(self.ordered.rows) == self.bits
 
     def label_shares(self, fitted):
         """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
@@ -106,6 +119,11 @@ class _OnDemand:
             raise AttributeError(f"{message}. {_NO_CLASSES}")
         if rows is None:
             raise AttributeError(f"{message}. No training rows are kept: call label_confidence(X, y).")
+        if not rows.unchanged:
+            raise AttributeError(
+                f"{message}. It is computed when it is first asked for, and X has been written to since fit. Call "
+                "label_confidence(X, y) with the rows as they were, or fit again."
+            )
         return weighter._label_shares()[0]
 
 
@@ -113,130 +131,139 @@ _NO_CLASSES = "The confidence of labels compares classes, and the weighter was f
 
 
 class OTSampleWeighter(ShowsReport, BaseEstimator):
-    r"""Learn how much each training sample should count, by optimal transport to trusted ones.
+    r"""Learn how much each training row should count, by optimal transport to a few trusted rows.
 
-    Mass that lies on a few trusted examples, the *meta set*, is transported to the training samples at a cost that
-    grows with the distance of their features and with the disagreement of their labels. What arrives at a training
-    sample is its weight. Samples that look like trusted samples of their own class gain, and so do rare classes;
-    samples whose label does not fit their features lose. The weights go into ``fit(..., sample_weight=)`` of any
-    estimator.
+    You give it training rows, whose labels may be wrong or unbalanced, and a few trusted rows. It gives back
+    ``sample_weight_``, one weight per training row. Rows that look like trusted rows of their own class gain. Rows of
+    rare classes gain. Rows whose label does not fit their features lose. Pass the weights to ``fit(...,
+    sample_weight=)`` of any estimator.
+
+    The guide explains how to get trusted rows (:doc:`/guide/trusted_rows`), how to choose the parameters
+    (:doc:`/guide/settings`), and how to go on when something looks wrong (:doc:`/guide/troubleshooting`).
 
     It is an estimator but no transformer: weights are not features. In a pipeline, pass
     ``pipe.fit(X, y, clf__sample_weight=weighter.fit_weights(X, y, X_meta, y_meta))``.
 
     Parameters
     ----------
-    metric : str or callable, default="cosine"
-        Distance between embedded features: "cosine", "euclidean", "sqeuclidean" (evaluated as one matrix
-        product), any metric of :func:`~sklearn.metrics.pairwise_distances`, a function of two rows that returns a
-        finite number of at least 0, or "precomputed": then ``X`` is the matrix of costs of shape (n_samples, n_meta),
-        and ``X_meta``, which only the reliability needs, that of shape (n_meta, n_meta).
-    label_weight : float in [0, 1], default=0.5
-        Share of the label cost in the ground cost; 0 looks at features only, 1 at labels only.
-    label_cost : {"auto", "hard"}, default="auto"
-        "auto": 0 for the same class and 1 for another; for several label columns the mean over the columns; for a
-        continuous target the absolute difference in units of its mean. "hard": mass moves within a class only,
-        so class masses are exact and the work falls to an n_classes-th.
     reg : float or "auto", default="auto"
-        Entropic regularisation, in units of the mean feature cost. Small: weight concentrates on the nearest
-        neighbours of the meta samples. Large: weights tend to the prior. "auto", between 0.025 and 0.4: under which
-        weights the training rows classify trusted samples best by a kernel vote, each being left out of the weights
-        that judge it; nearer to 0.4 the more the labels can be trusted. 0.1 where that cannot be asked: without
-        classes, with one trusted sample per class, with ``label_weight=1``, or with so many classes that the votes
-        would exceed scikit-learn's ``working_memory``.
-    reg_prior : float, default=0.0
-        Strength of the Kullback-Leibler divergence that draws the weights to the prior; 0 leaves them free, and
-        infinity would return the prior.
-    prior : {"balanced", "uniform", "confidence"}, default="balanced"
-        Weights before any transport, times ``sample_weight``. "balanced": each class holds the mass it has among
-        the meta samples. "uniform": all rows alike, as in the paper. Without classes both are uniform. "confidence":
-        "balanced", with the rows of a class sharing its mass by how much their labels are believed: by the probability
-        of the label under models of all rows that have not seen this one, times that under models of the trusted rows
-        alone, the latter to the power of the share that trusted labels hold of what all are worth. It needs classes and
-        trusted rows; models and cost are those of ``embedding="supervised"``.
-    class_mass : {"balanced", "meta"} or dict, default="balanced"
-        Mass of each class among the meta samples: the same for all, that of the meta rows as they come, or
-        {class: mass}, which is normalised.
-    target_type : {"auto", "classes", "continuous", "columns"}, default="auto"
-        What y holds: class labels of any type, a continuous target, or several label columns such as (label,
-        group) or a multilabel indicator. "auto" tells from y.
-    n_prototypes : int or None, default=None
-        Transport to this many prototypes per class instead of the meta samples themselves; 1 is the paper's mean of
-        the class. Without a meta set the prototypes come from the training rows: one per class, of which a warning
-        tells unless it is set.
+        How far the weight may spread from the nearest neighbours of the trusted rows. Small values gather it on few
+        rows. Large values lead back to ``prior``. The unit is the mean distance between training rows and trusted rows.
+        "auto" chooses reg in [0.025, 0.4] by leave-one-out on the trusted rows: the more the labels can be trusted, the
+        nearer to 0.4. It is 0.1 where nothing can be compared: without classes, with one trusted row per class, with
+        ``label_weight=1``, or with so many classes that the comparison would exceed scikit-learn's ``working_memory``.
     embedding : "scale", "supervised", None, transformer or classifier, default="scale"
-        Where distances are measured. "scale" standardises the columns of arrays, leaves sparse matrices as they are,
-        and imputes, scales and one-hot encodes the columns of data frames. None takes X as it is. A transformer is
-        cloned and fitted on the training rows, and one that is fitted is used as it is within
-        :class:`sklearn.frozen.FrozenEstimator`. "supervised" compares rows by what models of the labels say of them
-        which have not seen them, as the paper compares them by features of a trained network: by the square roots of
-        their class probabilities, means of a logistic regression and of 40 trees, fitted class-balanced to the
-        training rows and the trusted ones. The rows given are those of "scale", or TF-IDF of texts; on sparse rows the
-        linear model is alone. The probabilities are out of fold (five folds) and out of bag. At most 5,000 rows are
-        fitted to, all of rare classes, and the rest are predicted. A classifier with ``predict_proba`` is cloned and
-        takes the place of both models, on X as it comes: out of bag where it offers ``oob_score``, else out of
-        fold. It needs classes and trusted rows, and all rows at once.
-    cost_scale : float or None, default=None
-        Unit of the feature cost; None is its mean under the prior and the meta masses, so that ``reg`` has no unit.
+        Where distances are measured.
+
+        - "scale" standardises the columns of arrays. It imputes, scales and one-hot encodes the columns of data frames.
+          It leaves sparse matrices as they are.
+        - "supervised" fits models of the labels, and compares rows by what models that have not seen them say of them:
+          by the square roots of class probabilities, as means of a logistic regression and of 40 trees. These are
+          fitted, with balanced classes, to the rows as "scale" makes them, or to TF-IDF of texts. Missing values of
+          arrays are imputed. Sparse rows have the linear model alone. At most 5,000 rows are fitted to, and the
+          rest are predicted. It needs classes and trusted rows, and all rows at once.
+        - None takes X as it is.
+        - A transformer is cloned and fitted to the training rows. Within :class:`sklearn.frozen.FrozenEstimator` it is
+          used as it is.
+        - A classifier with ``predict_proba`` is cloned and takes the place of the models of "supervised", on X as it
+          comes: out of bag where it offers ``oob_score``, and out of fold elsewhere.
+    prior : {"balanced", "uniform", "confidence"}, default="balanced"
+        Weights before any transport, times ``sample_weight``.
+
+        - "balanced": each class holds the mass that it has among the trusted rows.
+        - "uniform": all rows count the same, as in the paper.
+        - "confidence": as "balanced", and within its class a row counts by how likely its label is. Models of all rows
+          that have not seen this one say so, times models of the trusted rows alone. The latter count by the share that
+          trusted labels hold of what all labels are worth. It needs classes and trusted rows.
+
+        Without classes, "balanced" is "uniform".
+    class_mass : {"balanced", "meta"} or dict, default="balanced"
+        Share of each class in the total weight: the same for all, that of the trusted rows as they come ("meta"), or
+        {class: mass}, which is normalised. Use "meta" for calibrated probabilities where trusted rows were drawn at
+        random.
+    target_type : {"auto", "classes", "continuous", "columns"}, default="auto"
+        What y holds: class labels of any type, a continuous target, or several label columns, such as (label, group) or
+        a multilabel indicator. "auto" tells from y.
+    n_prototypes : int or None, default=None
+        How many means of trusted rows, per class, stand for the trusted rows; 1 is the paper's mean of the class. None
+        takes the trusted rows themselves. Where there are no trusted rows, prototypes of the training rows take their
+        place: one per class, and a warning says so unless this is set.
     max_weight : float or None, default=None
-        Cap on a sample's weight per unit of ``sample_weight``, relative to the mean of its class (of all rows where
-        there are no classes). The excess goes to the other samples of the class, so that class masses stay.
-    solver : {"exact", "gradient"}, default="exact"
-        "exact" is the closed form (an alternating scheme if ``reg_prior > 0``). "gradient" is the paper's route: a
-        softmax-parametrised weight vector learned by gradient steps, each through one more sweep of POT's Sinkhorn,
-        for comparison; it holds the matrix of costs.
-    n_jobs : int or None, default=None
-        Threads over blocks of rows. None means as many as BLAS may use, -1 all processors.
+        Largest weight per unit of ``sample_weight``, relative to the mean of the class (of all rows where there are no
+        classes). The excess goes to the other rows of the class, so that the mass of the class stays.
     random_state : int, RandomState instance or None, default=None
-        Seeds the unset random states of a clone of ``embedding``, and the models of ``embedding="supervised"`` and
-        ``prior="confidence"`` with their folds, for which None is a constant: the same rows in the same order have the
-        same weights. In another order they have other folds. Nothing else is random.
-    verbose : int, default=0
-        1 prints one line per solve, and the progress of ``solver="gradient"``.
+        Seeds a clone of ``embedding`` where that has no seed, and the models of ``embedding="supervised"`` and
+        ``prior="confidence"`` with their folds. For these None is a constant: the same rows in the same order have the
+        same weights. Nothing else is random.
 
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_samples,)
-        The weights, with the sum of the given ``sample_weight`` (mean 1 without), reviewed rows apart, which have the
-        weight 0. Absent after ``partial_fit``, which weighs no rows.
+        The weights. They have the sum of the given ``sample_weight``, and mean 1 where none was given. Rows that were
+        reviewed have the weight 0. Absent after ``partial_fit``, which weighs no rows.
     potentials_ : ndarray of shape (n_columns,)
-        Dual potentials g of the meta samples (or prototypes), sorted by class, in units of the cost.
+        Dual potentials g of the trusted rows (or prototypes), sorted by class, in units of the cost.
     cost_scale_ : float
         Unit of the feature cost.
     reg_ : float
-        Entropic regularisation.
+        The ``reg`` that was used.
     label_reliability_ : LabelReliability or None
-        How far the training labels can be trusted, if errors do not follow the features. ``overall`` is 1 where all
-        labels are right and 0 where they say
-        nothing; ``precision`` is, for each class of ``classes_``, the share of the rows with its label that really are
-        of the class. Both have standard errors, ``overall_se`` and ``precision_se``, and are NaN where they cannot be
-        known: with one trusted sample per class, features that do not tell classes apart, or so many classes that the
-        histograms of two trusted samples exceed ``working_memory``. ``posterior_mean`` and
-        ``posterior_interval`` are what is known of ``overall`` beside what few trusted rows leave to chance. None where
-        there are no classes.
+        How far the training labels can be trusted. ``overall`` is 1 where all labels are right, and 0 where they say
+        nothing. ``precision`` is the precision of each label of ``classes_``: the share of its rows that are right.
+        ``overall_se`` and ``precision_se`` are their standard errors. ``posterior_mean`` and ``posterior_interval`` say
+        what is known of ``overall`` where few trusted rows leave much to chance. Values are NaN where they cannot be
+        known: with one trusted row per class, with features that do not tell classes apart, or with so many classes
+        that the computation exceeds ``working_memory``. Errors that follow the features are not seen. None where there
+        are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
-        Classes with training rows, sorted; combinations of labels for several label columns. Absent where there are
-        no classes.
+        Classes with training rows, sorted. Combinations of labels for several label columns. Absent where there are no
+        classes.
     class_mass_ : ndarray of shape (n_classes,)
-        Mass of each class among the meta samples, sum 1.
+        Share of each class in the mass of the trusted rows.
     effective_sample_size_ : float
-        Kish's effective size of ``sample_weight_``, and absent like it.
+        How many rows of equal weight ``sample_weight_`` is worth, by Kish's formula. Absent like it.
     label_confidence_ : ndarray of shape (n_samples,)
-        How much speaks for the label of each training row, in [0, 1]: the share of its own label in what the row would
-        weigh under each of them, as :meth:`label_confidence` has it. NaN for rows without weight. Computed when first
-        asked for, or pickled; until then the weighter keeps the embedded rows, of an array X itself: where that is
-        written to meanwhile, call :meth:`label_confidence`. Absent without classes, and after ``partial_fit``.
+        How much speaks for the label of each training row, in [0, 1], as :meth:`label_confidence` has it. NaN for rows
+        without weight. It is computed when it is first asked for, or when the weighter is pickled. Until then the
+        weighter keeps the embedded rows, which may be X itself: where X is written to meanwhile, asking raises an
+        error. Absent without classes, and after ``partial_fit``.
     objective_ : float
         Value of the minimised objective.
     n_iter_ : int
-        Iterations; 1 for the closed form.
+        Number of iterations. It is 1 for the closed form.
     embedding_ : transformer or None
-        The fitted embedding. A supervised one knows the rows that its models have seen again, and gives them what
-        others say of them.
+        The fitted embedding. A supervised one knows the rows of both sets again, by their values in the dtype that they
+        had in ``fit``, and gives them what models say that have not seen them.
     n_features_in_ : int
         Number of features of X.
     feature_names_in_ : ndarray of shape (n_features,)
         Names of features of X, where it has names that are all strings.
+
+    Other Parameters
+    ----------------
+    metric : str or callable, default="cosine"
+        Distance between embedded rows: "cosine", "euclidean" or "sqeuclidean", which are fast, any metric of
+        :func:`~sklearn.metrics.pairwise_distances`, or a function of two rows that returns a finite number of at least
+        0. With "precomputed", ``X`` is the matrix of costs of shape (n_samples, n_meta), and ``X_meta``, which only the
+        reliability needs, that of shape (n_meta, n_meta).
+    label_weight : float in [0, 1], default=0.5
+        Share of the label cost in the cost. 0 looks at features only, and 1 at labels only.
+    label_cost : {"auto", "hard"}, default="auto"
+        "auto" is 0 for the same class and 1 for another. For several label columns it is the mean over the columns, and
+        for a continuous target the absolute difference in units of its mean. With "hard", mass moves within a class
+        only: the mass of every class is exact, and the work falls to an n_classes-th.
+    reg_prior : float, default=0.0
+        How strongly the weights are drawn to ``prior``, by the Kullback-Leibler divergence. 0 leaves them free.
+    cost_scale : float or None, default=None
+        Unit of the feature cost. None is the mean cost, so that ``reg`` has no unit.
+    solver : {"exact", "gradient"}, default="exact"
+        "exact" is the closed form, or an alternating scheme if ``reg_prior > 0``. "gradient" is the paper's route, for
+        comparison: gradient steps on a weight vector, each through one more sweep of POT's Sinkhorn. It holds the
+        matrix of costs.
+    n_jobs : int or None, default=None
+        Threads over blocks of rows. None means as many as BLAS may use, and -1 all processors.
+    verbose : int, default=0
+        1 prints one line per solve, and the progress of ``solver="gradient"``.
 
     See Also
     --------
@@ -245,8 +272,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
 
     Notes
     -----
-    With training samples :math:`(x_i, y_i)` of prior :math:`p_i`, meta samples :math:`(x'_j, y'_j)` of mass
-    :math:`b_j` and the ground cost
+    With training rows :math:`(x_i, y_i)` of prior :math:`p_i`, trusted rows :math:`(x'_j, y'_j)` of mass :math:`b_j`
+    (the paper's *meta set*) and the ground cost
 
     .. math:: C_{ij} = (1 - \lambda) \, d(z_i, z'_j) / s + \lambda \, \ell(y_i, y'_j)
 
@@ -257,10 +284,12 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
               \quad \text{over } T \ge 0,\; T^\top \mathbf 1 = b
 
     where :math:`\lambda` is ``label_weight``, :math:`\varepsilon` is ``reg`` and :math:`\rho` is ``reg_prior``. For
-    :math:`\rho = 0` and a uniform prior this is the objective of [1]_, whose exact minimiser is closed form. Memory
-    stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes of the
-    rows. The default one does not copy arrays of more than 16 MiB. Sparse matrices and tensors are copied once, to sort
-    them.
+    :math:`\rho = 0` and a uniform prior this is the objective of [1]_, and its exact minimiser is a closed form.
+    :doc:`/theory` derives it.
+
+    Memory stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes
+    of the rows. The default embedding does not copy arrays of more than 16 MiB. Sparse matrices and tensors are copied
+    once, to sort them.
 
     References
     ----------
@@ -316,38 +345,38 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     def __init__(
         self,
         *,
-        metric: Metric = "cosine",
-        label_weight: float = 0.5,
-        label_cost: str = "auto",
         reg: float | str = "auto",
-        reg_prior: float = 0.0,
+        embedding: Any = "scale",
         prior: str = "balanced",
         class_mass: str | dict[Any, float] = "balanced",
         target_type: str = "auto",
         n_prototypes: int | None = None,
-        embedding: Any = "scale",
-        cost_scale: float | None = None,
         max_weight: float | None = None,
+        random_state: RandomState = None,
+        metric: Metric = "cosine",
+        label_weight: float = 0.5,
+        label_cost: str = "auto",
+        reg_prior: float = 0.0,
+        cost_scale: float | None = None,
         solver: str = "exact",
         n_jobs: int | None = None,
-        random_state: RandomState = None,
         verbose: int = 0,
     ) -> None:
-        self.metric = metric
-        self.label_weight = label_weight
-        self.label_cost = label_cost
         self.reg = reg
-        self.reg_prior = reg_prior
+        self.embedding = embedding
         self.prior = prior
         self.class_mass = class_mass
         self.target_type = target_type
         self.n_prototypes = n_prototypes
-        self.embedding = embedding
-        self.cost_scale = cost_scale
         self.max_weight = max_weight
+        self.random_state = random_state
+        self.metric = metric
+        self.label_weight = label_weight
+        self.label_cost = label_cost
+        self.reg_prior = reg_prior
+        self.cost_scale = cost_scale
         self.solver = solver
         self.n_jobs = n_jobs
-        self.random_state = random_state
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -371,18 +400,17 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Training labels. None, with ``y_meta=None``, compares features only.
         X_meta : the same as X, of shape (n_meta, n_features), default=None
-            Trusted rows. Without them class prototypes of the training rows take their place.
+            Trusted rows. Without them prototypes of the training rows take their place.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-            Trusted labels. Every class of ``y`` must be among them.
+            Labels of the trusted rows. Every class of ``y`` must be among them.
         sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counts beforehand: weight k is k copies of the row, 0 is none.
+            How much each row counts beforehand. Weight k is k copies of the row, and 0 is none.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
         y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``. All others
-            are marked by NaN, None, the missing values of pandas, or a mask. Reviewed rows are the trusted ones, by
-            their ``sample_weight``, and are no training rows: their label in ``y`` is not looked at, and their weight
-            is 0.
+            Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``. Mark all others
+            by NaN, None, the missing values of pandas, or a mask. Reviewed rows are the trusted rows, by their
+            ``sample_weight``. They are no training rows: their label in ``y`` is not looked at, and their weight is 0.
 
         Returns
         -------
@@ -392,11 +420,11 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Raises
         ------
         ValueError
-            If rows or labels of the two sets cannot be compared, a training class is absent from the meta set, weights
-            are negative, not finite or all zero, embedded rows are not finite, the metric gives a cost that is negative
-            or not finite, parameters contradict each other, or rows and labels have the same pandas index in another
-            order; if ``y_verified`` has not one value per row, or labels of none or all of them, or comes beside
-            ``X_meta``. After any error the weighter is as it was before.
+            If rows or labels of the two sets cannot be compared, or no trusted row has a class of ``y``. If weights are
+            negative, not finite or all zero. If embedded rows are not finite, or the metric gives a cost that is
+            negative or not finite. If parameters contradict each other. If rows and labels have the same pandas index
+            in another order. If ``y_verified`` has not one value per row, has labels of none or all of the rows, or
+            comes beside ``X_meta``. After any error the weighter is as it was before.
 
         Warns
         -----
@@ -417,7 +445,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             chunk = checked.chunk
-            rows = _TrainingRows(start.ordered, chunk.kept, chunk.n_given) if fitted.has_labels else None
+            rows = _TrainingRows.of(start.ordered, chunk) if fitted.has_labels else None
             groups = RowGroups.of(start.ordered, chunk)
             self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows, groups=groups)
         return self
@@ -444,13 +472,13 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         X_meta : the same as X, of shape (n_meta, n_features), default=None
             Trusted rows.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-            Trusted labels.
+            Labels of the trusted rows.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts beforehand.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class.
         y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None
+            Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN or None
             for all others.
 
         Returns
@@ -480,15 +508,16 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
     ) -> Self:
-        """Learn from one chunk of a stream; the meta set comes with the first chunk.
+        """Learn from one chunk of a stream; the trusted rows come with the first chunk.
 
-        Only one number per class and meta sample is carried from chunk to chunk, so that chunks in any order and of any
-        size leave the same model as :meth:`fit` on all rows, up to what the first of them settles: the embedding,
-        ``cost_scale`` and ``reg="auto"`` where they are not given, the variances of "seuclidean" and "mahalanobis", and
-        the unit of the label cost of a continuous target. Chunks that are sorted must not do that, and neither must
-        each of several weighters that are to be merged: settle these on a random sample, as the example does. Later
-        chunks that lie elsewhere than the first are warned of, once. Parameters stay from the first chunk on; only
-        ``verbose`` and ``n_jobs`` may change, the latter for the next fit.
+        Chunks in any order and of any size leave the same model as :meth:`fit` on all rows, up to what the first chunk
+        settles. It settles the embedding, ``cost_scale`` and ``reg="auto"`` where these are not given, the variances of
+        "seuclidean" and "mahalanobis", and the unit of the label cost of a continuous target. If chunks are sorted, or
+        several weighters are to be merged, settle these on a random sample, as the example does. Later chunks that lie
+        elsewhere than the first are warned of, once. The guide has more (:doc:`/guide/clusters`).
+
+        Parameters stay as they were at the first chunk. Only ``verbose`` and ``n_jobs`` may change, the latter for the
+        next fit. One number per class and trusted row is carried from chunk to chunk.
 
         No rows are weighed: there is no ``sample_weight_``, and :meth:`weigh` gives the weights of any rows under what
         has been learned so far.
@@ -498,11 +527,11 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
             Rows of this chunk.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Their labels; classes of the meta set may come in any chunk.
+            Their labels. The classes of the trusted rows may come in any chunk.
         X_meta : the same as X, of shape (n_meta, n_features), default=None
             Trusted rows, with the first chunk only.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-            Trusted labels, with the first chunk only.
+            Labels of the trusted rows, with the first chunk only.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts beforehand.
         sample_weight_meta : array-like of shape (n_meta,), default=None
@@ -516,7 +545,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Raises
         ------
         ValueError
-            As in :meth:`fit`; also if a later chunk brings another meta set, or parameters have changed. The chunk is
+            As in :meth:`fit`. Also if a later chunk brings other trusted rows, or parameters have changed. The chunk is
             not learned then, and the stream may go on.
         AttributeError
             If ``reg_prior > 0``, ``max_weight`` or ``solver="gradient"`` ask for all rows at once.
@@ -579,7 +608,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
 
         Weighters that learn parts of a training set by :meth:`partial_fit`, on as many machines as you like, end where
         one would that learns all of it: merge them in any order. They must measure rows alike. Give all of them the
-        same fitted embedding, ``cost_scale``, ``reg`` and meta set, as :meth:`partial_fit` shows.
+        same fitted embedding, ``cost_scale``, ``reg`` and trusted rows, as :meth:`partial_fit` shows.
 
         Parameters
         ----------
@@ -613,7 +642,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         differ = streams[0].differences(streams[1])
         if differ:
             raise ValueError(
-                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same meta "
+                f"The two weighters measure rows differently, by {', '.join(differ)}. Give every part the same trusted "
                 "set, cost_scale, reg and fitted embedding, as sklearn.frozen.FrozenEstimator keeps it."
             )
         with unchanged_on_error(self):
@@ -636,7 +665,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Returns
         -------
         weights : ndarray of shape (n_samples,)
-            On the scale of ``sample_weight_``, which is what the training rows get back.
+            On the scale of ``sample_weight_``. The training rows get their ``sample_weight_`` back. Where models of the
+            labels take part, these are known again by their values: pass them in the dtype that they had in ``fit``. A
+            float32 copy of float64 rows counts as rows that the models have not seen.
 
         Raises
         ------
@@ -660,7 +691,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Returns
         -------
         confidence : ndarray of shape (n_samples,)
-            In [0, 1]; the training rows get ``label_confidence_`` back.
+            In [0, 1]. The training rows get their ``label_confidence_`` back, if they have the dtype that they had in
+            ``fit``, as for :meth:`weigh`.
 
         Raises
         ------
@@ -675,10 +707,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         -----
         For a row x and a label c let :math:`h_c(x)` be what :meth:`weigh` gives x under the label c, without the factor
         by which the prior balances classes, and before ``max_weight``. The confidence of the label y is
-        :math:`h_y(x) / \sum_c h_c(x)`, from one evaluation of the cost for all labels. With ``prior="confidence"`` the
-        belief in each label is part of it, out of fold for the rows that the models have seen. What models of the
-        trusted rows alone say then counts in full, however many rows there are: to find wrong labels, all that is known
-        of a single row is worth asking.
+        :math:`h_y(x) / \sum_c h_c(x)`. With ``prior="confidence"`` the belief in each label is part of it, out of fold
+        for the rows that the models have seen. What models of the trusted rows alone say then counts in full, however
+        many rows there are. :doc:`/guide/label_errors` shows how to use it.
 
         Examples
         --------
@@ -711,8 +742,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         Returns
         -------
         plan : ndarray of shape (n_samples, n_columns)
-            Mass that each meta sample (or prototype), sorted by class, sends to each row. Over the training rows it
-            sums to 1; its row sums are the weights before ``max_weight``, divided by their total.
+            Mass that each trusted row (or prototype), sorted by class, sends to each row. Over the training rows it
+            sums to 1. Its row sums are the weights before ``max_weight``, divided by their total.
         """
         check_is_fitted(self)
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
@@ -782,7 +813,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = not (self.embedding is None or isinstance(self.embedding, str))
+        takes_no_gaps = self.embedding is None or (isinstance(self.embedding, str) and self.embedding == "scale")
+        tags.input_tags.allow_nan = not takes_no_gaps
         tags.array_api_support = True
         tags.target_tags.required = False
         return tags
@@ -800,9 +832,16 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         self._training_rows = None
 
     def __getstate__(self):
-        if getattr(self, "_training_rows", None) is not None:
-            self.label_confidence_  # noqa: B018 (it takes the place of the rows, which may be large)
+        # its numbers take the place of the rows, which may be large; there are none where X has been written to
+        if getattr(self, "_training_rows", None) is not None and not hasattr(self, "label_confidence_"):
+            self._forget_rows()
         return super().__getstate__()
+
+    def __dir__(self):
+        """Names of what the weighter has; notebooks ask for all of it, and that must compute nothing."""
+        # not scikit-learn's, which asks for each attribute whether it is there
+        has = {name: name in vars(self) for name in _ON_DEMAND}
+        return [name for name in object.__dir__(self) if (has[name] if name in has else hasattr(self, name))]
 
     def _validate_params(self):
         values = [getattr(self, name) for name in self._parameter_constraints]
@@ -865,7 +904,8 @@ def _warn_of_collapse(size, prior_size, reg):
     if size < _COLLAPSE * prior_size:
         warn(
             f"The weights have collapsed onto a few rows: all rows count as {size:.1f}, and prior weights would make "
-            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows: raise it, or cap weights by max_weight."
+            f"them {prior_size:.1f}. reg={reg:.3g} is too small for these rows. Raise it, or cap weights by "
+            "max_weight."
         )
 
 
@@ -873,7 +913,7 @@ def _check_same_stream(given, changed):
     """Refuse what only a first chunk may bring."""
     if given.X_meta is not None or given.y_meta is not None or given.sample_weight_meta is not None:
         raise ValueError(
-            "The meta set came with the first chunk and stays; leave X_meta and y_meta out of later "
+            "The trusted rows came with the first chunk and stay. Leave X_meta and y_meta out of later "
             "ones, or start anew with a clone of the weighter."
         )
     if changed:
@@ -888,10 +928,10 @@ def _told(drift, Z, settled):
     if drift is None or not (drift := drift.meet(Z)).has_left():
         return drift
     warn(
-        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}: the weights differ "
-        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: with "
-        "s = OTSampleWeighter().fit(sample and meta set), stream to OTSampleWeighter(embedding=FrozenEstimator("
-        "s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
+        f"Later chunks lie elsewhere than the first one, which has settled {', '.join(settled)}. The weights differ "
+        "from those of fit on all rows. If chunks are sorted, settle these on a random sample of all rows: fit s = "
+        "OTSampleWeighter() to the sample and the trusted rows, and stream to "
+        "OTSampleWeighter(embedding=FrozenEstimator(s.embedding_), cost_scale=s.cost_scale_, reg=s.reg_)."
     )
     return None
 
@@ -907,9 +947,10 @@ def ot_sample_weight(
     y_verified: ArrayLike | None = None,
     **params: Any,
 ) -> Array:
-    """Learn sample weights by optimal transport to a few trusted examples, in one call.
+    """Learn sample weights by optimal transport to a few trusted rows, in one call.
 
-    The counterpart of :func:`~sklearn.utils.class_weight.compute_sample_weight` that also looks at features.
+    It is to :func:`~sklearn.utils.class_weight.compute_sample_weight` what a look at the features adds. The guide
+    explains where trusted rows come from (:doc:`/guide/trusted_rows`).
 
     Parameters
     ----------
@@ -918,15 +959,15 @@ def ot_sample_weight(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Training labels. None, with ``y_meta=None``, compares features only.
     X_meta : the same as X, of shape (n_meta, n_features), default=None
-        Trusted rows. Without them class prototypes of the training rows take their place.
+        Trusted rows. Without them prototypes of the training rows take their place.
     y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-        Trusted labels. Every class of ``y`` must be among them.
+        Labels of the trusted rows. Every class of ``y`` must be among them.
     sample_weight : array-like of shape (n_samples,), default=None
         How much each row counts beforehand.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
     y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN or None for
+        Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``; NaN or None for
         all others. The weight of reviewed rows is 0.
     **params : dict
         Parameters of :class:`OTSampleWeighter`.

@@ -6,7 +6,9 @@ Nothing here writes to an estimator, so that an error leaves it as it was.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from scipy.sparse import issparse
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
@@ -14,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
 from skotw._transport.rows import reference_of
-from skotw._validation import check_index, check_weights, is_plain, named, to_numpy
+from skotw._validation import check_index, check_weights, is_plain, named, on_host
 
 from .compute import compute_of
 from .confidence import Confidence
@@ -114,7 +116,10 @@ class Intake:
         if self.settings.learner is not None:
             return X  # it takes rows of any kind
         if metric == "precomputed" and not (X.min() >= 0 and np.isfinite(X.max())):  # each NaN where any cost is
-            raise ValueError(f"metric='precomputed' takes costs, finite and at least 0, and some in {name} are not.")
+            raise ValueError(
+                f"metric='precomputed' takes costs that are finite and at least 0, and some in {name} are not. Drop or "
+                "change such rows."
+            )
         Z = embed(self.embedding, X, name, allow_nan=metric == "nan_euclidean", kept=kept)
         return Z.astype(np.float64) if self.widen else Z
 
@@ -152,7 +157,9 @@ class Intake:
             return Z
         roots = np.sqrt(probabilities)
         if self.settings.learner is not None:
-            return roots
+            # rows come as they are: of tensors weights are such where scikit-learn is told to keep them
+            kept = is_array_api_obj(Z) and get_config()["array_api_dispatch"] and not isinstance(Z, np.ndarray)
+            return like(roots, Z[..., 0] * 1.0) if kept else roots
         return like(roots, Z.data if issparse(Z) else Z)
 
     def _check(self, X, name, least):
@@ -167,7 +174,7 @@ class Intake:
             column_names(X)  # each of which there must be once
         if self.container is not None and not precomputed:
             X = self.container.bring(X, name, needs_frame=reads_frames)
-        X = to_numpy(X) if isinstance(X, np.ma.MaskedArray) else X
+        X = on_host(X) if isinstance(X, np.ma.MaskedArray) else X
         if not (ours or precomputed) or (reads_frames and is_frame(X)) or texts:
             validate_data(keeper, X, reset=reset, skip_check_array=True)
             if num_samples(X) < least:
@@ -286,8 +293,8 @@ def check_sets(given, intake, *, stream=False):
     X, y, weight, kept = _drop_weightless(X_given, given.y, weight, "sample_weight")
     if len(weight) < 2:
         raise ValueError(
-            f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed "
-            "against, and a minimum of 2 is required."
+            f"Found {len(weight)} row(s) with a positive weight; n_samples=1 has nothing to be weighed against, and a "
+            "minimum of 2 is required. Pass more rows, or larger weights in sample_weight."
         )
     alone = settings.metric != "precomputed" and given.X_meta is None and verified is None
     y_reference = y if alone else given.y_meta if verified is None else verified.labels
@@ -312,13 +319,15 @@ def check_sets(given, intake, *, stream=False):
     n_classes = target.n_groups if stream else np.count_nonzero(np.bincount(codes))
     if kind == "classes" and n_classes < 2:
         raise ValueError(
-            f"y has one class, {named(target.labels[codes[:1]])}; weights between classes need two or more. For "
+            f"y has one class, {named(target.labels[codes[:1]])}. Weights between classes need two or more. For "
             "weights from the features alone leave out y and y_meta."
         )
     rows = Rows(Z, codes, values, weight, kept)
     if settings.asks_models:
         intake = intake.with_models(rows, meta)
         rows, meta = intake.measured(rows), intake.measured_meta(meta)
+        if settings.learner is not None:  # which takes each set in its own library
+            meta = replace(meta, Z=like_rows(meta.Z, rows.Z))
     return Input(intake, target, Chunk(rows, kept, num_samples(given.X)), meta)
 
 
@@ -372,7 +381,10 @@ def _check_given(given, settings):
     if X_meta is None and y_meta is not None:
         raise ValueError("y_meta was given without X_meta: pass the trusted rows themselves.")
     if X_meta is None and given.sample_weight_meta is not None:
-        raise ValueError("sample_weight_meta was given without X_meta and y_meta.")
+        raise ValueError(
+            "sample_weight_meta was given without X_meta and y_meta. Pass the trusted rows and their labels, or leave "
+            "it out."
+        )
     if X_meta is None and y is None:
         raise ValueError(
             "OTSampleWeighter requires y to be passed, but the target y is None. Pass y, or X_meta for weights from "
@@ -399,17 +411,12 @@ def check_trusted_once(given):
 def _check_kind(kind, settings, alone):
     """Whether the kind of labels has what the settings ask for; ``alone``: without a meta set."""
     if settings.asks_models and (alone or kind != "classes"):
-        asked = "prior='confidence'" if not settings.supervised else "A supervised embedding"
-        usual = "prior='balanced'" if not settings.supervised else "embedding='scale'"
-        raise ValueError(
-            f"{asked} learns from training labels and trusted ones, and needs one column of class labels and a meta "
-            f"set. Pass X_meta and y_meta, or use {usual}."
-        )
+        _refuse_for_models(kind, settings, alone)
     if kind == "continuous":
         if alone:
             raise ValueError(
                 "Unknown label type: continuous. A continuous target has no classes whose prototypes could "
-                "stand in for a meta set: pass X_meta and y_meta, or class labels."
+                "stand in for trusted rows. Pass X_meta and y_meta, or class labels."
             )
         if settings.n_prototypes is not None:
             raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
@@ -417,6 +424,26 @@ def _check_kind(kind, settings, alone):
         raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
     if (kind == "continuous" or kind is None) and not isinstance(settings.class_mass, str):
         raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
+
+
+def _refuse_for_models(kind, settings, alone):
+    """Say what the models of the labels lack."""
+    asks = "A supervised embedding" if settings.supervised else "prior='confidence'"
+    usual = [
+        f"{name}={value!r}"
+        for name, value, asked in (
+            ("embedding", "scale", settings.supervised),
+            ("prior", "balanced", settings.prior == "confidence"),
+        )
+        if asked
+    ]
+    usual = f"leave {' and '.join(usual)}, the defaults"
+    if alone:
+        raise ValueError(f"{asks} needs trusted rows. Pass X_meta and y_meta, or y_verified. To do without, {usual}.")
+    if kind is None:
+        raise ValueError(f"{asks} needs class labels. Pass y and y_meta. For weights from the features alone, {usual}.")
+    held = "continuous numbers" if kind == "continuous" else "several label columns"
+    raise ValueError(f"{asks} needs one column of class labels, and the labels are {held}. For such labels {usual}.")
 
 
 def _meta_rows(given, intake, Z):
@@ -433,7 +460,7 @@ def _meta_rows(given, intake, Z):
             )
         return Z_meta, y_meta, weight
     if num_samples(X_meta) == 0:
-        raise ValueError("The meta set is empty: X_meta has 0 sample(s), a minimum of 1 is required.")
+        raise ValueError("There are no trusted rows: X_meta has 0 sample(s), and a minimum of 1 is required.")
     X_meta = intake.check(X_meta, "X_meta")
     n_meta = num_samples(X_meta)
     if y_meta is not None and num_samples(y_meta) != n_meta:
@@ -445,7 +472,10 @@ def _meta_rows(given, intake, Z):
     if intake.settings.learner is not None:
         return Z_meta, y_meta, weight
     if Z_meta.shape[1] != Z.shape[1]:
-        raise ValueError(f"X_meta has {Z_meta.shape[1]} features after the embedding, X has {Z.shape[1]}.")
+        raise ValueError(
+            f"X_meta has {Z_meta.shape[1]} features after the embedding, and X has {Z.shape[1]}. The transformer given "
+            "as embedding must make as many of both."
+        )
     return like_rows(Z_meta, Z if issparse(Z) else reference_of(Z)), y_meta, weight
 
 
@@ -463,7 +493,7 @@ def _meta_costs(given, intake, Z):
     n_meta = Z.shape[1]
     if given.y_meta is not None and num_samples(given.y_meta) != n_meta:
         raise ValueError(
-            f"With metric='precomputed' X must have one column per meta sample: it has {n_meta}, and "
+            f"With metric='precomputed' X must have one column per trusted row: it has {n_meta}, and "
             f"y_meta has {num_samples(given.y_meta)} labels."
         )
     if given.X_meta is None:
@@ -471,8 +501,8 @@ def _meta_costs(given, intake, Z):
     Z_meta = intake.embed(intake.check(given.X_meta, "X_meta"), "X_meta")
     if Z_meta.shape[0] != n_meta:
         raise ValueError(
-            f"With metric='precomputed' X has the costs to {n_meta} meta samples, so X_meta must have "
-            f"shape {(n_meta, n_meta)}, the costs among them; got {tuple(Z_meta.shape)}."
+            f"With metric='precomputed' X has the costs to {n_meta} trusted rows, so X_meta must have shape "
+            f"{(n_meta, n_meta)}, the costs among them. It has shape {tuple(Z_meta.shape)}."
         )
     return Z_meta
 

@@ -12,6 +12,7 @@ from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
 from skotw._validation import warn
 
 from .estimator import OTSampleWeighter
+from .labels import target_kind
 
 __all__ = ["LabelErrors", "find_label_errors"]
 
@@ -33,9 +34,9 @@ class LabelErrors:
     confidence : ndarray of shape (n_ranked,)
         How much speaks for that label, in [0, 1], ascending: ``label_confidence_`` of the weighter.
     suggested : ndarray of shape (n_ranked,)
-        The label for which most speaks; it may be the row's own.
+        The label for which most speaks. It may be the row's own.
     n_errors : float
-        Expected number of wrong labels among these rows, from the precision of each label; NaN where it is not known.
+        Expected number of wrong labels among these rows, from the precision of each label. NaN where that is not known.
     n_errors_se : float
         Its standard error, which knows of the few trusted rows.
     weighter : OTSampleWeighter
@@ -108,6 +109,8 @@ def find_label_errors(
 ) -> LabelErrors:
     r"""Rank the labels of a training set by how little speaks for them, and say how many may be wrong.
 
+    The guide shows how to use it (:doc:`/guide/label_errors`).
+
     Parameters
     ----------
     X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
@@ -117,17 +120,17 @@ def find_label_errors(
     X_meta : the same as X, of shape (n_meta, n_features), default=None
         Trusted rows.
     y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
-        Trusted labels. Every class of ``y`` must be among them.
+        Labels of the trusted rows. Every class of ``y`` must be among them.
     sample_weight : array-like of shape (n_samples,), default=None
-        How much each row counts; rows of weight 0 are not ranked.
+        How much each row counts. Rows of weight 0 are not ranked.
     sample_weight_meta : array-like of shape (n_meta,), default=None
         How much each trusted row counts within its class.
     y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Labels of those rows of X that somebody has reviewed, in the place of ``X_meta`` and ``y_meta``; NaN, None, the
-        missing values of pandas, or a mask for all others. Reviewed rows are not ranked.
+        Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``. Mark all others by
+        NaN, None, the missing values of pandas, or a mask. Reviewed rows are not ranked.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``,
-        which has models of the labels judge rows that they have not seen, and needs trusted rows.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``: it
+        has models of the labels judge rows that they have not seen, and needs trusted rows.
     random_state : int, RandomState instance or None, default=None
         Seeds these models. A weighter that is given keeps its own.
 
@@ -178,9 +181,10 @@ def find_label_errors(
     """
     if not isinstance(weighter, OTSampleWeighter | None):
         raise TypeError(
-            f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. A classifier whose word is "
-            "to count goes into one: OTSampleWeighter(embedding=classifier, prior='confidence')."
+            f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. To have a classifier judge "
+            "the labels, pass OTSampleWeighter(embedding=classifier, prior='confidence')."
         )
+    _check_labels(y, weighter)
     weighter = _default_weighter(random_state) if weighter is None else clone(weighter)
     weighter.fit(
         X,
@@ -198,10 +202,27 @@ def find_label_errors(
     if len(ranked) > 1 and np.ptp(share[ranked]) <= _SAME:
         warn(
             "All labels are equally likely, so that the ranking says nothing. With label_weight=0 labels have no say, "
-            "and with 1 features have none: take a value between, or prior='confidence'. Otherwise the features do not "
-            "tell the classes apart: choose another embedding."
+            "and with label_weight=1 features have none: take a value between, or prior='confidence'. Otherwise the "
+            "features do not tell the classes apart: choose another embedding."
         )
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
+
+
+def _check_labels(y, weighter):
+    """Refuse labels that cannot be ranked, in words that speak of this function."""
+    if y is None:
+        raise ValueError("find_label_errors judges labels, and y is None. Pass y, the labels of the training rows.")
+    kind = target_kind(y, "auto" if weighter is None else weighter.target_type)
+    if kind == "continuous":
+        raise ValueError(
+            "find_label_errors compares classes, and y holds continuous numbers. Bin them into classes first, as "
+            "sklearn.preprocessing.KBinsDiscretizer does."
+        )
+    if kind == "columns" and weighter is None:
+        raise ValueError(
+            "y has several label columns, and the default weighter of find_label_errors takes one. Rank one column at "
+            "a time, or pass weighter=OTSampleWeighter(), which judges the combinations of labels."
+        )
 
 
 def _default_weighter(random_state):

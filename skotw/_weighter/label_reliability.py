@@ -134,8 +134,8 @@ class LabelReliability:
         """
         return self.posterior.information
 
-    def warn_of_contradiction(self, n_rows):
-        """Warn where labels are wrong more often than by chance: no noise does that.
+    def contradiction(self, n_rows):
+        """Say so where labels are wrong more often than by chance, which no noise does; else None.
 
         Parameters
         ----------
@@ -144,15 +144,21 @@ class LabelReliability:
         """
         K = len(self.precision)
         if len(self.query_class) < _FEWEST_QUERIES or not self.unclipped < -0.5 / (K - 1):
-            return
+            return None
         chance = (1.0 / n_rows).sum() / (K * (K - 1))  # variance of r where each label is right with probability 1 / K
         if self.unclipped < -_CONTRADICTION_SE * np.sqrt(self.overall_se**2 + chance / K):
-            warn(
+            return (
                 "The training labels contradict the trusted ones: rows that look like trusted rows of a class carry "
                 f"its label less often than by chance (reliability {_with_error(self.unclipped, self.overall_se)}, "
-                "where 0 is chance). Are classes encoded otherwise in y_meta than in y, are the rows of X and y, or of "
-                "X_meta and y_meta, in different orders, or were the training set and the meta set swapped?"
+                "where 0 is chance). Look whether classes are encoded otherwise in y_meta than in y. Look whether the "
+                "rows of X and y, and of X_meta and y_meta, are in the same order, and whether the sets are swapped."
             )
+        return None
+
+    def warn_of_contradiction(self, n_rows):
+        """Warn of it."""
+        if message := self.contradiction(n_rows):
+            warn(message)
 
 
 def _with_error(value, se):

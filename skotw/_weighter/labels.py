@@ -7,7 +7,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from skotw._transport.arrays import like
 from skotw._transport.cost import FunctionCost
-from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, one_column, to_numpy
+from skotw._validation import check_same_family, clean_labels, is_missing, label_family, named, on_host, one_column
 
 TARGET_TYPES = ("auto", "classes", "continuous", "columns")
 
@@ -74,13 +74,13 @@ class Target:
         if self.kind == "none":
             if y is not None:
                 raise ValueError(
-                    f"{name} was given, but there are no labels on the meta side. Pass y_meta as well, or "
+                    f"{name} was given, but the trusted rows have no labels. Pass y_meta as well, or "
                     "neither for weights from the features alone."
                 )
             return np.zeros(n_samples, dtype=np.intp), None
         if y is None:
             raise ValueError(
-                f"{name} is None, but the meta set has labels and their cost is part of the transport. "
+                f"{name} is None, but the trusted rows have labels. "
                 f"Pass {name}, or fit without y and y_meta for weights from the features alone."
             )
         y = check_labels(y, self.kind, name)
@@ -101,8 +101,8 @@ class Target:
         if (codes < 0).any():
             missing = sorted({tuple(row) for row in y[codes < 0].tolist()}, key=str)
             raise ValueError(
-                f"{name} has combinations of labels that the meta set lacks: {named(missing)}. Add trusted "
-                "examples of them, or use prior='uniform', which does not balance combinations."
+                f"{name} has combinations of labels that the trusted rows lack: {named(missing)}. Add trusted "
+                "rows of them, or use prior='uniform', which does not balance combinations."
             )
         return codes
 
@@ -146,7 +146,7 @@ def target_kind(y, target_type, name="y"):
 def check_labels(y, kind, name):
     """Labels as an ndarray of the dimensions and dtype that their kind has."""
     if kind == "continuous":
-        y = column_or_1d(to_numpy(y))
+        y = column_or_1d(on_host(y))
         if y.dtype.kind == "O":
             y = [np.nan if is_missing(value) else value for value in y.tolist()]
         y = np.asarray(y, dtype=np.float64)
@@ -159,8 +159,8 @@ def check_labels(y, kind, name):
         y = check_array(y, dtype=None, ensure_all_finite="allow-nan", input_name=name)
         if y.dtype.kind == "f" and (y != np.round(y)).any():
             raise ValueError(
-                f"{name} has columns of continuous numbers. Several label columns are compared for "
-                "equality: bin them, or keep the one column that matters."
+                f"{name} has columns of continuous numbers. Several label columns are compared for equality. Bin them, "
+                "or keep the one column that matters."
             )
         return y
     y = one_column(y, name)
@@ -168,8 +168,8 @@ def check_labels(y, kind, name):
         raise ValueError(f"Input {name} contains infinity. Drop the rows without a label.")
     if y.dtype.kind == "f" and (y != np.round(y)).any():
         raise ValueError(
-            f"Unknown label type: {name} holds continuous numbers, which are no classes. Use "
-            "target_type='continuous' with a meta set, or bin them."
+            f"Unknown label type: {name} holds continuous numbers, which are no classes. Bin them, or use "
+            "target_type='continuous' with trusted rows."
         )
     return y
 
@@ -192,9 +192,9 @@ def _codes(y, labels, name):
     if unknown.any():
         amounts = label_family(y) == "number" and len(np.unique(y[unknown])) > len(labels)
         raise ValueError(
-            f"{name} has classes that the meta set lacks: {named(np.unique(y[unknown]))}. Add trusted examples of them "
-            "to X_meta and y_meta, or review rows of them for y_verified, or leave these rows out. The meta set has "
-            f"{named(labels)}: "
+            f"{name} has classes that the trusted rows lack: {named(np.unique(y[unknown]))}. Add trusted rows of them "
+            "to X_meta and y_meta, or review rows of them for y_verified, or leave these rows out. The trusted rows "
+            f"have {named(labels)}: "
             + (
                 "if these are amounts, target_type='continuous' compares them."
                 if amounts

@@ -579,7 +579,7 @@ def solve(start):
         result = solver.solve(cost, a, problem, partition, basis.compute)
     if not result.converged:
         warn(
-            f"The weights did not converge in {result.n_iter} iterations: raise reg, or lower reg_prior.",
+            f"The weights did not converge in {result.n_iter} iterations. Raise reg, or lower reg_prior.",
             ConvergenceWarning,
         )
     potentials = _finite(result.potentials, basis)
@@ -744,13 +744,13 @@ def _group_mass(class_mass, origin):
         missing = [name for name in names if name not in class_mass]
         if unknown or missing:
             raise ValueError(
-                "class_mass must name every class of the meta set and no other. Unknown: "
+                "class_mass must name every class of the trusted rows and no other. Unknown: "
                 f"{named(unknown) or 'none'}; missing: {named(missing) or 'none'}."
             )
         mass = check_weights([class_mass[name] for name in names], "class_mass", n_groups)
         if not (mass > 0).all():
             raise ValueError(
-                "class_mass must be positive for every class; leave out the meta rows of a class that is not to count."
+                "class_mass must be positive for every class. To leave out a class, leave out the trusted rows of it."
             )
         return mass
     if class_mass == "meta":
@@ -763,8 +763,8 @@ def _warn_absent(target, group_weight):
     if len(absent):
         names = target.group_names()
         warn(
-            f"The meta set has classes without training rows: {named([names[g] for g in absent])}. Their meta "
-            "samples take no part in the transport.",
+            f"The trusted rows have classes without training rows: {named([names[g] for g in absent])}. These trusted "
+            "rows take no part in the transport.",
         )
 
 

@@ -257,7 +257,9 @@ def report_of(fitted, row_groups, weights):
         lightest=rows(order),
         warnings=(),
     )
-    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted))
+    given = np.ones(len(took_part)) if row_groups.sample_weight is None else row_groups.sample_weight[took_part]
+    n_given = np.bincount(codes, given) ** 2 / np.bincount(codes, given**2)
+    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted, n_given))
     object.__setattr__(report, "warnings", told)
     return report
 
@@ -297,10 +299,13 @@ def _of_mass(report, fitted):
         )
 
 
-def _of_labels(report, fitted):
-    """Labels of which nothing is known, or most of which are wrong."""
+def _of_labels(report, fitted, n_given):
+    """Labels of which nothing is known, or most of which are wrong; ``n_given`` is how many rows of each count."""
     reliability, settings = fitted.reliability, fitted.basis.settings
     if reliability is None or len(report.classes) < 2:
+        return
+    if contradiction := reliability.contradiction(n_given):
+        yield contradiction
         return
     unknown = np.flatnonzero(np.isnan(report.precision))
     if np.isnan(report.reliability) and not len(reliability.query_class):

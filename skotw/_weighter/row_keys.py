@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skotw._compat import num_samples
-from skotw._validation import to_numpy
+from skotw._validation import on_host
 
 from .frames import is_frame, paired_columns
 
@@ -29,7 +29,7 @@ def row_keys(X):
         columns = [column for column, _ in paired_columns(X, X)]
         parts = zip(map(_of_column, columns), factors(len(columns)), strict=True)
         return sum((key * factor for key, factor in parts), np.zeros(num_samples(X), dtype=np.uint64))
-    X = to_numpy(X)
+    X = on_host(X)
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "biuf":
         return hash_numbers(X)
     return np.array([_of_object(row) for row in X], dtype=np.uint64)

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 
 import numpy as np
+from array_api_compat import is_torch_array
+from scipy import sparse
 
 from skotw._transport.arrays import empty, namespace, take
+from skotw._transport.cost import ScaledRows
+from skotw._transport.rows import LazyRows, SquaredRows
 
 from .labels import Target
 
-__all__ = ["Meta", "Rows", "SortedRows"]
+__all__ = ["Meta", "Rows", "SortedRows", "bits_of"]
+
+# Rows of which what is but a number per row is held at once.
+_ROWS_AT_A_TIME = 2**14
 
 
 @dataclass(eq=False)
@@ -64,3 +71,20 @@ class SortedRows:
         else:
             out[namespace(values).asarray(self.order, device=values.device)] = values
         return out
+
+
+def bits_of(rows):
+    """A number that changes when rows on the host are written to: a sum of their bits, by place; 0 on a device."""
+    while isinstance(rows, LazyRows | ScaledRows | SquaredRows):
+        rows = rows.X
+    values = rows.data[:, None] if sparse.issparse(rows) else rows
+    if is_torch_array(values) and values.device.type == "cpu":
+        values = values.detach().numpy()
+    if not isinstance(values, np.ndarray):
+        return 0
+    bits, total = values.view(f"u{values.itemsize}"), 0
+    for start in range(0, len(bits), _ROWS_AT_A_TIME):
+        sums = bits[start : start + _ROWS_AT_A_TIME].sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
+        odd = np.arange(2 * start + 1, 2 * (start + len(sums)), 2, dtype=np.uint64)
+        total ^= int(sums.astype(np.uint64) @ odd)
+    return total

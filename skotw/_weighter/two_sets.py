@@ -5,7 +5,7 @@ from scipy import sparse
 from scipy.special import pdtrc
 
 from skotw._compat import num_samples
-from skotw._validation import to_numpy, warn
+from skotw._validation import on_host, warn
 
 from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns, paired_numbers
@@ -20,7 +20,7 @@ THROUGH_THE_SAME_STEPS = (
 )
 # A meta set of more than so many rows per training row is no meta set.
 _SWAPPED = 10
-# Warn when this share of the meta set's numbers lies further outside the range of its feature than half that range.
+# Warn when this share of the trusted rows' numbers lies further outside the range of its feature than half that range.
 _FAR_SHARE = 0.2
 _LEAST_ROWS_FOR_A_RANGE = 20
 _MOST_ROWS_FOR_A_RANGE = 2000
@@ -60,16 +60,16 @@ def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
     if X_meta is None:
         if not prototypes_meant:
             warn(
-                "There is no meta set: the mean of each class of the training rows, wrong labels included, takes "
-                "its place. Pass X_meta and y_meta, trusted rows and their labels, or n_prototypes=1 if the means are "
-                "meant."
+                "There are no trusted rows. The mean of each class of the training rows, wrong labels included, takes "
+                "their place. Pass X_meta and y_meta, trusted rows and their labels. If the means are meant, set "
+                "n_prototypes=1."
             )
         return
     n, n_meta = num_samples(X), num_samples(X_meta)
     if n_meta > _SWAPPED * n and not stream:
         warn(
-            f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. The order "
-            "is fit(X, y, X_meta, y_meta): look whether the sets are swapped."
+            f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. Look whether "
+            "the sets are swapped: the order is fit(X, y, X_meta, y_meta)."
         )
     warn_far(X, X_meta, stream=stream)
     warn_repeated(X, X_meta)
@@ -90,8 +90,8 @@ def warn_far(X, X_meta, *, stream=False, remedy=THROUGH_THE_SAME_STEPS):
     if share > _FAR_SHARE:
         or_so = ", or as if the first chunk were no random part of the rows" if stream else ""
         warn(
-            f"{share:.0%} of the meta set's numbers lie far outside the range of the training features, as if "
-            f"X had been transformed and X_meta had not{or_so}. {remedy}",
+            f"{share:.0%} of the numbers of the trusted rows lie far outside the range of the training features. It "
+            f"looks as if X had been transformed and X_meta had not{or_so}. {remedy}",
         )
 
 
@@ -124,7 +124,7 @@ def _plain_numbers(X):
     """Rows as an array of numbers, where they are one or become one by looking; else None."""
     if sparse.issparse(X) or is_records(X):
         return None
-    X = np.asarray(frame_values(X) if is_frame(X) else to_numpy(X))
+    X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
     return X if X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1] else None
 
 
@@ -148,7 +148,7 @@ def warn_repeated(X, X_meta):
     alike = (counts[counts > 1].sum() + _ALIKE_UNSEEN) / counts.sum()
     if pdtrc(repeated - 1, 2 * alike * len(meta)) < _CHANCE:
         warn(
-            f"{repeated} of {len(meta)} meta rows are also training rows. They count twice, vouch for their own "
+            f"{repeated} of {len(meta)} trusted rows are also training rows. They count twice, vouch for their own "
             "labels, and leak into the test folds of a cross-validation. Take them out of X, as "
             "skotw.meta.balanced_meta_split does.",
         )

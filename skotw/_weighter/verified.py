@@ -1,5 +1,6 @@
 """``y_verified``: which rows of the training set somebody has reviewed, and what their labels are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,11 @@ from skotw._compat import num_samples
 from skotw._validation import check_same_family, check_weights, clean_labels, labels_and_missing
 
 __all__ = ["Verified"]
+
+_ONE_PER_ROW = (
+    "It needs one per row: the label of a row that was reviewed, and NaN or None for all others. For example, start "
+    "with y_verified = numpy.full(len(y), None, dtype=object) and fill in the labels of the reviewed rows."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +39,17 @@ class Verified:
         Raises
         ------
         ValueError
-            If rows are marked so that none or all are reviewed, or the labels of a row are in part.
+            If it has not one value per row, if none or all of the rows are reviewed, or the labels of a row are in
+            part.
         """
         if given.y_verified is None:
             return None
-        n_samples = num_samples(given.X)
-        if num_samples(given.y_verified) != n_samples:
-            raise ValueError(
-                f"y_verified has {num_samples(given.y_verified)} values for {n_samples} rows. It needs one per row: "
-                "the label of a row that was reviewed, and NaN or None for all others."
-            )
+        n_samples, n_values = num_samples(given.X), _count(given.y_verified)
+        if n_values != n_samples:
+            raise ValueError(f"y_verified has {n_values} values for {n_samples} rows. {_ONE_PER_ROW}")
         if num_samples(given.y) != n_samples:
             raise ValueError(f"y has {num_samples(given.y)} labels for {n_samples} rows; it needs one per row.")
-        labels, missing = labels_and_missing(given.y_verified)
+        labels, missing = _labels(given.y_verified)
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         missing = np.zeros(labels.shape, dtype=bool) if missing is None else missing
@@ -59,13 +63,14 @@ class Verified:
             )
         if unreviewed.all():
             raise ValueError(
-                "y_verified marks every row as not reviewed. Put the labels of the rows that were reviewed into it. If "
-                "this is a fold of a cross-validation, it has got none of them: stratify by what is reviewed."
+                "y_verified marks every row as not reviewed. Put the labels of the rows that were reviewed into it. "
+                "If this is a fold of a cross-validation, no reviewed row has come into it: stratify by what is "
+                "reviewed."
             )
         if not unreviewed.any():
             raise ValueError(
-                "y_verified has a label for every row, so that no row is left to be weighed. Rows that nobody has "
-                "reviewed are marked by NaN, None or a mask; a number such as -1 is a label."
+                "y_verified has a label for every row, so that no row is left to be weighed. Mark rows that nobody "
+                "has reviewed by NaN, None or a mask. A number such as -1 is a label."
             )
         rows = np.flatnonzero(~unreviewed)
         others = np.flatnonzero(unreviewed)
@@ -91,6 +96,24 @@ class Verified:
                     f"sample_weight is zero for every row that is {kind}; one of them at least must count."
                 )
         return noisy, trusted
+
+
+def _count(y_verified):
+    """Number of its values."""
+    if isinstance(y_verified, str | bytes | Mapping) or not np.iterable(y_verified):
+        raise ValueError(f"y_verified is {y_verified!r:.60}, which is no array. {_ONE_PER_ROW}")
+    return num_samples(y_verified)
+
+
+def _labels(y_verified):
+    """Its labels, and which of them are missing."""
+    try:
+        labels, missing = labels_and_missing(y_verified)
+    except ValueError as error:  # NumPy's, of rows that differ in length
+        raise ValueError(f"y_verified has rows of different lengths. {_ONE_PER_ROW}") from error
+    if labels.ndim > 2:
+        raise ValueError(f"y_verified has shape {labels.shape}. {_ONE_PER_ROW}")
+    return labels, missing
 
 
 def _like_labels(labels, y):

@@ -22,8 +22,8 @@ from ._feature_tap import FeatureTap, unwrapped
 from ._feature_weighter import all_reduce
 from ._freeze import freeze, frozen_layers, thaw
 from ._passes import MetaSet
-from ._refits import Refits, Settings
-from ._reweighter import check_settings
+from ._refits import Refits, RefitSettings
+from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import (
     check_class_mass,
@@ -42,10 +42,10 @@ __all__ = ["OTReweighting"]
 class OTReweighting(Callback):
     """Refit the sample weights of a skorch net while it trains.
 
-    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 alternates between refitting the weights, by optimal
-    transport between the current features of the training samples and those of a trusted meta set, and training on
-    the weighted loss. The features come from the training pass, so that a refit costs a forward pass over the meta set
-    and no more.
+    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 trains on the weighted loss, and learns the weights
+    anew in every epoch, by optimal transport between the current features of the training samples and those of the
+    trusted samples. The features come from the training pass, so that a refit costs one forward pass over the trusted
+    samples. The guide explains how to use it (:doc:`/guide/networks`).
 
     It needs nothing of the net but a classifier whose criterion has a ``reduction``: no subclass, no sample weights in
     the data. The loss of validation batches stays as it is.
@@ -53,9 +53,9 @@ class OTReweighting(Callback):
     Parameters
     ----------
     meta : (X_meta, y_meta), Dataset, int or None, default=None
-        The trusted samples: data as the net takes it with labels, or a data set. A number sets as many training
-        samples of each class aside, of the training split only; they go on training, with the mean weight of their
-        class. None takes class prototypes of the training samples.
+        The trusted samples: data as the net takes it with labels, or a data set. A number takes as many training
+        samples of each class as trusted, of the training split only. These go on training, with the mean weight of
+        their class. None takes prototypes of the training samples.
     feature_layer : str or None, default=None
         Name of the layer whose input are the features, usually the last: ``"head"``, or ``"layers.4"`` as
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
@@ -66,21 +66,8 @@ class OTReweighting(Callback):
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
         Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this. "batch": each
-        mini-batch is weighed by itself, as in the paper, at the price of embedding the meta set once per batch; only
-        the end of stage 1 refits as above.
-    features : {"cached", "clean"}, default="cached"
-        "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
-        evaluation mode over the training set, with the network as it is at the refit.
-    smoothing : float in [0, 1), default=0.0
-        Share of a sample's old weight in its new one.
-    freeze : bool, str or list of str, default=False
-        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer. After the call they are as they were.
-    meta_loss_weight : float, default=0.0
-        In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor (10 in the script
-        of the paper's authors). The batch goes through the transforms of its data set.
-    random_state : int, RandomState instance or None, default=None
-        Draws the meta set where ``meta`` is a number.
+        mini-batch is weighed by itself, as in the paper, and the trusted samples are embedded once per batch. Only the
+        end of stage 1 refits as above.
 
     Attributes
     ----------
@@ -90,6 +77,22 @@ class OTReweighting(Callback):
     reweighter_ : OTReweighter
         With ``weighter_``, fitted: reliability of the labels, regularisation, and weights of further samples.
 
+    Other Parameters
+    ----------------
+    features : {"cached", "clean"}, default="cached"
+        "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
+        evaluation mode over the training set, with the network as it is at the refit.
+    smoothing : float in [0, 1), default=0.0
+        Share of a sample's old weight in its new one.
+    freeze : bool, str or list of str, default=False
+        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
+        feature layer. After the call they are as they were.
+    meta_loss_weight : float, default=0.0
+        In stage 2 add the mean loss of a class-balanced mini-batch of trusted samples times this factor (10 in the
+        script of the paper's authors). The batch goes through the transforms of its data set.
+    random_state : int, RandomState instance or None, default=None
+        Draws the trusted samples where ``meta`` is a number.
+
     See Also
     --------
     OTWeightedNetClassifier : A classifier that brings this callback with it.
@@ -97,12 +100,18 @@ class OTReweighting(Callback):
 
     Notes
     -----
-    Every epoch records in ``net.history``, and thus prints: ``weight_ess``, the effective sample size of the weights;
-    ``weight_max``, the largest; ``transport_cost``, the minimised objective; ``refit_dur``, seconds spent on refitting.
-    Where the outputs are scores of classes it records two accuracies as well: ``label_accuracy``, the share of training
-    labels that the network predicted in the training pass; and, of epochs with a refit, ``meta_accuracy`` of trusted
-    ones. Where the first is far above the second the network has learned labels by heart. The reliability of the labels
-    then stays unknown, as it does where trusted samples are drawn from the training split or have a loss.
+    Every epoch records in ``net.history``, and thus prints:
+
+    - ``weight_ess``, the effective sample size of the weights,
+    - ``weight_max``, the largest weight,
+    - ``transport_cost``, the minimised objective,
+    - ``refit_dur``, the seconds spent on refitting.
+
+    Where the outputs are scores of classes it records two accuracies as well. ``label_accuracy`` is the share of
+    training labels that the network predicted in the training pass. ``meta_accuracy`` is that of trusted labels, in
+    epochs with a refit. Where the first is far above the second the network has learned labels by heart. The
+    reliability of the labels then stays unknown, as it does where trusted samples are drawn from the training split or
+    have a loss.
 
     List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``, so that a checkpoint with
     ``f_criterion``, which is skorch's default, has them. A criterion that is given as an instance is copied before. To
@@ -243,7 +252,7 @@ class OTReweighting(Callback):
         Raises
         ------
         ValueError
-            In the first epoch: if the meta set, its labels or its features do not fit those of the training set.
+            In the first epoch: if the trusted samples, their labels or their features do not fit those of training.
         """
         if not hasattr(self, "refits_"):
             self._begin(net, dataset_train)
@@ -358,7 +367,7 @@ class OTReweighting(Callback):
             raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
             raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
-        check_settings(self.weighter, self.meta, distributed=_distributed(net))
+        check_refits(self.weighter, self.meta, distributed=_distributed(net))
 
     def _begin(self, net, dataset_train):
         """Meet the training split and the meta set."""
@@ -399,10 +408,10 @@ class OTReweighting(Callback):
                 _warn_of_no_weights(self.start_.last_epoch, settings)
 
     def _settings(self):
-        params = {name: getattr(self, name) for name in Settings.__dataclass_fields__}
+        params = {name: getattr(self, name) for name in RefitSettings.__dataclass_fields__}
         if self.weighter is not None:  # a copy, since a search may set parameters of it
             params["weighter"] = type(self.weighter)(**self.weighter.get_params(deep=False))
-        return Settings(**params)
+        return RefitSettings(**params)
 
     def _meta_set(self, net, dataset_train, weights, tap, distributed):
         if self.meta is None:

@@ -31,10 +31,10 @@ _CALLBACK = "reweighting"
 class OTWeightedNetClassifier(NeuralNetClassifier):
     """Neural network classifier whose sample weights are refitted as its features change.
 
-    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in; it takes everything that one takes.
-    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 alternates between refitting the weights, by optimal
-    transport between the current features of the training samples and those of a trusted meta set, and training on
-    the weighted loss.
+    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in. It takes everything that one takes.
+    Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 trains on the weighted loss, and learns the weights
+    anew in every epoch, by optimal transport between the current features of the training samples and those of the
+    trusted samples. The guide explains how to use it (:doc:`/guide/networks`).
 
     Labels that are not class indices, strings for example, are encoded on the way in and decoded by ``predict``.
     Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class.
@@ -46,12 +46,12 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     *args : tuple
         Further positional parameters of :class:`skorch.NeuralNetClassifier`.
     meta : (X_meta, y_meta), Dataset, int or None, default=None
-        The trusted samples: data as the net takes it with labels, or a data set. A number sets as many training
-        samples of each class aside, of the training split only; they go on training, with the mean weight of their
-        class. None takes class prototypes of the training samples. It is a parameter, like skorch's
+        The trusted samples: data as the net takes it with labels, or a data set. A number takes as many training
+        samples of each class as trusted, of the training split only. These go on training, with the mean weight of
+        their class. None takes prototypes of the training samples. It is a parameter, like skorch's
         ``predefined_split``, since a search would slice it if it were given to ``fit``.
     feature_layer : str or None, default=None
-        Name of the layer whose input are the features, usually the last. None: the module returns
+        Name of the layer whose input are the features, usually the last. With None the module returns
         ``(logits, features)``, or a dict with ``"logits"`` and ``"features"``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. Pass an instance to search over
@@ -59,24 +59,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
-        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this; or "batch", the
+        Refit at the end of stage 1, and then at the end of every epoch that is a multiple of this. "batch" is the
         paper's schedule.
-    features : {"cached", "clean"}, default="cached"
-        "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
-        evaluation mode over the training set.
-    smoothing : float in [0, 1), default=0.0
-        Share of a sample's old weight in its new one.
-    freeze : bool, str or list of str, default=False
-        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
-        feature layer. After the call they are as they were.
-    meta_loss_weight : float, default=0.0
-        In stage 2 add the mean loss of a class-balanced mini-batch of the meta set times this factor.
-    random_state : int, RandomState instance or None, default=None
-        Draws the meta set where ``meta`` is a number. It does not seed the network: see ``torch.manual_seed``.
-    **kwargs : dict
-        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless
-        you pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and
-        that it holds out a fifth of the data to validate.
 
     Attributes
     ----------
@@ -88,6 +72,25 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         With ``weighter_``, fitted: reliability of the labels, regularisation, and weights of further samples.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
+
+    Other Parameters
+    ----------------
+    features : {"cached", "clean"}, default="cached"
+        "cached": as the training pass computed them in the epoch before the refit, at no cost. "clean": a pass in
+        evaluation mode over the training set.
+    smoothing : float in [0, 1), default=0.0
+        Share of a sample's old weight in its new one.
+    freeze : bool, str or list of str, default=False
+        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
+        feature layer. After the call they are as they were.
+    meta_loss_weight : float, default=0.0
+        In stage 2 add the mean loss of a class-balanced mini-batch of trusted samples times this factor.
+    random_state : int, RandomState instance or None, default=None
+        Draws the trusted samples where ``meta`` is a number. It does not seed the network: see ``torch.manual_seed``.
+    **kwargs : dict
+        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless
+        you pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and
+        that it holds out a fifth of the data to validate.
 
     See Also
     --------

@@ -184,7 +184,7 @@ def _check_shared(settings, X_meta):
     except AttributeError as error:
         raise ValueError(f"With distributed=True no process has all rows. {error}") from error
     if X_meta is None:
-        raise ValueError("distributed=True needs a meta set: prototypes of the rows would differ by process.")
+        raise ValueError("distributed=True needs trusted samples: prototypes of the rows would differ by process.")
     if not settings.embeds_by_itself:
         raise ValueError("distributed=True takes embedding='scale' or None: another would differ by process.")
     if settings.metric in ("seuclidean", "mahalanobis"):

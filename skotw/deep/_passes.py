@@ -226,8 +226,8 @@ class ClassScores:
             outside = torch.unique(labels[(labels < 0) | (labels >= n_classes)]).tolist()
             if outside:
                 raise ValueError(
-                    f"The meta set has labels without an output of the network: {named(outside)}. It has {n_classes} "
-                    f"outputs, for classes 0 to {n_classes - 1}."
+                    f"The trusted samples have labels without an output of the network: {named(outside)}. It has "
+                    f"{n_classes} outputs, for classes 0 to {n_classes - 1}."
                 )
             return cls(n_classes, None)
         threshold = {nn.BCEWithLogitsLoss: 0.0, nn.BCELoss: 0.5}.get(type(criterion))

@@ -23,7 +23,7 @@ from ._sample_ids import ids_of
 from ._trusted_set import quietly, stored_labels
 from ._weighted_criterion import weighted_loss
 
-__all__ = ["Refits", "Settings"]
+__all__ = ["RefitSettings", "Refits"]
 
 # Labels that are numbers are compared with those of the meta set by so many of them.
 _LABELS_ASKED = 64
@@ -32,7 +32,7 @@ _COLLAPSE = 0.1
 
 
 @dataclass(frozen=True)
-class Settings:
+class RefitSettings:
     """Parameters of :class:`OTReweighting` as they were when training began."""
 
     weighter: OTSampleWeighter | None
@@ -48,7 +48,7 @@ class Refits:
 
     Parameters
     ----------
-    settings : Settings
+    settings : RefitSettings
     weights : SampleWeights
         Of the criterion.
     tap : FeatureTap
@@ -104,7 +104,7 @@ class Refits:
                 found = self.meta.embed(net)
             if not bool(torch.isfinite(found.features).all()):
                 raise ValueError(
-                    "The features of the meta set contain NaN or infinity. Look for them in the trusted samples, and "
+                    "The features of the trusted samples contain NaN or infinity. Look for them in these samples, and "
                     "fill or drop what is missing there as in X."
                 )
             self._scores, self._width = ClassScores.of(net, found), found.features.shape[1]
@@ -329,14 +329,14 @@ class Refits:
         )
         if worse_than_chance(trusted):
             found += (
-                "they contradict each other. Are classes encoded otherwise in the meta set than in training, or are "
-                "samples and labels of one of them in different orders? If not, "
+                "they contradict each other. Look whether classes are encoded otherwise in the trusted samples than "
+                "in training, and whether samples and labels of one of them are in different orders. If not, "
             )
         self._warn_once(
             "by heart",
             f"{found}it has learned training labels by heart, and its features vouch for wrong ones, too. How reliable "
-            "the labels are is left unknown, and reg='auto' takes no account of it. End stage 1 earlier by "
-            "warmup_epochs, or let the network fit less closely.",
+            "the labels are stays unknown, and reg='auto' takes no account of it. Begin to weigh earlier: lower "
+            "warmup_epochs. Or let the network fit less closely.",
         )
         return True
 

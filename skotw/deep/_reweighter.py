@@ -11,7 +11,7 @@ from skotw._weighter.input import Given
 
 from ._feature_weighter import check_weighter, fit_features, weigh_features
 
-__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_settings"]
+__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_refits"]
 
 DEFAULT_REG = 0.05
 
@@ -19,11 +19,11 @@ DEFAULT_REG = 0.05
 class OTReweighter:
     """Learn the weights of training samples from features that a network computed.
 
-    The plain object behind :class:`OTReweighting`, for hand-written loops and for Lightning: it takes tensors on any
-    device, knows no network and keeps no data set. The weights are those of :class:`skotw.OTSampleWeighter` on the same
-    numbers, with every metric, cost, prior and mode of it. On a CUDA device the transport is solved where the features
-    are, always in float32 or float64, whatever autocast is on; the few metrics that only exist for NumPy arrays are
-    evaluated on the host.
+    The plain object behind :class:`OTReweighting`, for hand-written loops and for Lightning (:doc:`/guide/networks`).
+    It takes tensors on any device, knows no network and keeps no data set. The weights are those of
+    :class:`skotw.OTSampleWeighter` on the same numbers, with every metric, cost, prior and mode of it. On a CUDA device
+    the transport is solved where the features are, always in float32 or float64, whatever autocast is on; the few
+    metrics that only exist for NumPy arrays are evaluated on the host.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class OTReweighter:
         training labels, wrong ones as well, so that ``reg="auto"`` would trust the labels too much.
     distributed : bool, default=False
         The rows of each call are one part of the training set, and the other processes of ``torch.distributed`` call
-        with the other parts at the same time and with the same meta set. The solution is that of all rows. Only sums
-        travel: one normaliser per class and meta sample, and a few numbers that settle scales. The histograms behind
-        the reliability of the labels are more, and travel for ``reg="auto"`` alone, as do sums of votes: the
+        with the other parts at the same time and with the same trusted samples. The solution is that of all rows. Only
+        sums travel: one normaliser per class and trusted sample, and a few numbers that settle scales. The histograms
+        behind the reliability of the labels are more, and travel for ``reg="auto"`` alone, as do sums of votes: the
         reliability is unknown with another ``reg``.
 
     Attributes
@@ -98,9 +98,9 @@ class OTReweighter:
         sample_weight_meta : tensor or array-like of shape (n_meta,), default=None
             How much each trusted sample counts within its class.
         mini_batch : bool, default=False
-            The samples are one mini-batch of a larger set, so that classes of the meta set may be absent from it. The
-            weights are those of the batch by itself, and a single sample has all of its weight. The reliability of so
-            few labels is only estimated for ``reg="auto"``.
+            The samples are one mini-batch of a larger set, so that classes of the trusted samples may be absent from
+            it. The weights are those of the batch by itself, and a single sample has all of its weight. The reliability
+            of so few labels is only estimated for ``reg="auto"``.
         labels_fitted : bool, default=False
             The network has learned the labels by heart, so that its features vouch for wrong ones, too. Their
             reliability is not asked for then, but stays unknown, and ``reg="auto"`` is 0.1.
@@ -186,7 +186,7 @@ class OTReweighter:
         return weighter
 
 
-def check_settings(weighter, meta, *, distributed):
+def check_refits(weighter, meta, *, distributed):
     """Raise what any refit would raise of the weighter.
 
     Parameters

@@ -69,7 +69,7 @@ def meta_dataset(meta, net, dataset_train=None):
         dataset = meta
     elif isinstance(meta, (tuple, list)) and len(meta) == 2:
         if meta[1] is None and not is_dataset(meta[0]):
-            raise ValueError("The meta set has no labels: y_meta is None. Give the label of every trusted sample.")
+            raise ValueError("The trusted samples have no labels: y_meta is None. Give the label of every one of them.")
         check_index(X_meta=meta[0], y_meta=meta[1])
         try:
             dataset = net.get_dataset(*meta)
@@ -84,7 +84,7 @@ def meta_dataset(meta, net, dataset_train=None):
         )
     check_no_names(dataset, "meta")
     if not len(dataset):
-        raise ValueError("The meta set is empty: give at least one trusted sample of every class.")
+        raise ValueError("There are no trusted samples: give at least one of every class.")
     if dataset_train is None:
         return dataset
     if ours:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from skotw._transport.blocks import one_blas_thread
 from skotw._typing import Array, ArrayLike, MatrixLike
-from skotw._validation import check_index, check_weights, encode_labels, to_numpy
+from skotw._validation import check_index, check_weights, encode_labels, on_host
 
 __all__ = ["class_prototypes", "group_prototypes"]
 
@@ -93,7 +93,7 @@ def class_prototypes(
     """
     check_scalar(n_prototypes, "n_prototypes", numbers.Integral, min_val=1)
     check_index(X=X, y=y, sample_weight=sample_weight)
-    X = check_array(to_numpy(X), accept_sparse="csr", dtype=[np.float64, np.float32])
+    X = check_array(on_host(X), accept_sparse="csr", dtype=[np.float64, np.float32])
     classes, codes = encode_labels(y)
     check_consistent_length(X, y)
     if sample_weight is not None:

@@ -21,20 +21,21 @@ Labels = TypeVar("Labels")
 def balanced_meta_split(
     X: Rows, y: Labels, n_per_class: int = 10, random_state: RandomState = None
 ) -> tuple[Rows, Labels, Rows, Labels]:
-    """Set the same number of rows of every class aside as a meta set.
+    """Set the same number of rows of every class aside as trusted rows.
 
-    The counterpart of :func:`~sklearn.model_selection.train_test_split` for trusted examples: the
-    rows that you check by hand, or whose labels you already trust. It only chooses rows, it does
-    not make them right: split before noise is added, or correct the labels that it hands out.
+    It is :func:`~sklearn.model_selection.train_test_split` for trusted rows: those that you check by
+    hand, or whose labels you already trust. It only chooses rows, and does not make them right. Split
+    before noise is added, or correct the labels that it hands out. The guide says how many rows to
+    set aside (:doc:`/guide/trusted_rows`).
 
     Parameters
     ----------
     X : array-like, sparse matrix, data frame or list, of n_samples rows
-        The data; rows of any kind and of any number of dimensions.
+        The data: rows of any kind and of any number of dimensions.
     y : array-like of shape (n_samples,)
         Class labels of any type.
     n_per_class : int, default=10
-        Number of rows of every class that go to the meta set.
+        Number of trusted rows of every class.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows. Pass an int for the same split at every call.
 
@@ -73,9 +74,9 @@ def balanced_meta_split(
     if small.any():
         named = ", ".join(f"{label!r} ({n})" for label, n in zip(classes[small].tolist(), counts[small], strict=True))
         raise ValueError(
-            f"n_per_class={n_per_class} needs at least {n_per_class + 1} rows of every class, one "
-            f"of which stays in the training set; too few rows of: {named}. Lower n_per_class, or "
-            "leave these classes out or merge them."
+            f"n_per_class={n_per_class} needs at least {n_per_class + 1} rows of every class, one of which stays in "
+            f"the training set. There are too few rows of: {named}. Lower n_per_class, or leave these classes out, or "
+            "merge them."
         )
 
     in_meta = np.zeros(codes.size, dtype=bool)

@@ -138,7 +138,7 @@ def test_a_failed_first_partial_fit_is_no_fit():
 @pytest.mark.parametrize(
     ("given", "params"),
     [
-        ((X, np.where(y == 2, 3, y)), {}),  # a class that the meta set lacks: classes would grow
+        ((X, np.where(y == 2, 3, y)), {}),  # a class that the trusted rows lack: classes would grow
         ((X[:20], y[:20]), {"meta": (META[0][:, :2], META[1])}),  # other data, whose weights begin anew
         ((X, y), {"callbacks__reweighting__smoothing": 0.0, "warmup_epochs": -1}),
         ((X[:, :2], y), {}),

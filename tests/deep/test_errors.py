@@ -63,14 +63,14 @@ def test_meta_of_another_kind(meta):
 
 
 def test_meta_set_is_empty():
-    with pytest.raises(ValueError, match="The meta set is empty"):
+    with pytest.raises(ValueError, match="There are no trusted samples"):
         make_net(meta=(META[0][:0], META[1][:0])).fit(X, y)
 
 
 @pytest.mark.parametrize("refit_every", [1, "batch"])
 def test_meta_set_misses_a_class(refit_every):
     meta = tuple(part[META[1] < 2] for part in META)
-    with pytest.raises(ValueError, match="classes that the meta set lacks: 2"):
+    with pytest.raises(ValueError, match="classes that the trusted rows lack: 2"):
         make_net(meta=meta, refit_every=refit_every).fit(X, y)
 
 

@@ -15,7 +15,7 @@ from skotw import OTSampleWeighter
 from skotw.deep import OTReweighter
 
 # rows of dead units, all zero, are on both sides
-pytestmark = pytest.mark.filterwarnings("ignore:.*meta rows are also training rows")
+pytestmark = pytest.mark.filterwarnings("ignore:.*trusted rows are also training rows")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
@@ -184,7 +184,7 @@ def test_bad_input(sets):
         reweighter.refit(X[:0], y[:0], X_meta, y_meta)
     with pytest.raises(ValueError, match="X contains NaN or infinity"):
         reweighter.refit(X / 0, y, X_meta, y_meta)
-    with pytest.raises(ValueError, match="lacks: 2"):
+    with pytest.raises(ValueError, match="lack: 2"):
         reweighter.refit(X, y, X_meta[y_meta < 2], y_meta[y_meta < 2])
     with pytest.raises(TypeError, match="weighter must be an OTSampleWeighter"):
         OTReweighter(weighter=0.1).refit(X, y)
@@ -212,7 +212,7 @@ def test_distributed_refuses_what_needs_all_rows(sets, params, message):
 
 def test_distributed_needs_a_meta_set(sets):
     X, y, _, _ = tensors(sets)
-    with pytest.raises(ValueError, match="distributed=True needs a meta set"):
+    with pytest.raises(ValueError, match="distributed=True needs trusted samples"):
         OTReweighter(distributed=True).refit(X, y)
 
 

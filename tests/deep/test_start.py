@@ -64,7 +64,7 @@ def test_training_class_without_trusted_samples(make, form):
     meta = tuple(part[META[1] < 2] for part in META)
     data = (X, y) if form == "arrays" else (Records(X, y), None)
     net = make(meta=meta, train_split=None, **LATE).initialize()
-    with pytest.raises(ValueError, match="classes that the meta set lacks: 2"):
+    with pytest.raises(ValueError, match="classes that the trusted rows lack: 2"):
         net.partial_fit(*data)
     assert len(net.history) <= (form == "records")
 
@@ -74,7 +74,7 @@ def test_labels_that_come_in_the_second_batch_are_looked_at_too():
     order = np.argsort(y, kind="stable")
     meta = tuple(part[META[1] < 2] for part in META)
     net = make_net(meta=meta, iterator_train__shuffle=False, train_split=None, **LATE).initialize()
-    with pytest.raises(ValueError, match="classes that the meta set lacks: 2"):
+    with pytest.raises(ValueError, match="classes that the trusted rows lack: 2"):
         net.partial_fit(Records(X[order], y[order]), None)
     assert len(net.history) == 1
     assert len(net.history[0]["batches"]) == 4  # 90 samples of class 0 and 30 of class 1 come first
@@ -108,7 +108,7 @@ def test_trusted_features_that_are_no_numbers():
     meta = META[0].copy(), META[1]
     meta[0][0, 0] = 1e7
     net = make_net(Deaf, feature_layer=None, meta=meta, **LATE)
-    assert_told_before_training(net, ValueError, "features of the meta set contain NaN or infinity")
+    assert_told_before_training(net, ValueError, "features of the trusted samples contain NaN or infinity")
 
 
 class Ragged(nn.Module):

@@ -256,7 +256,7 @@ def test_labels_that_are_fractions():
 
 def test_no_trusted_labels():
     module = Net()
-    untouched(make_net(module, meta=(META[0], None)), module, "The meta set has no labels: y_meta is None")
+    untouched(make_net(module, meta=(META[0], None)), module, "The trusted samples have no labels: y_meta is None")
 
 
 def test_names_of_classes_in_a_plain_net():

@@ -27,7 +27,7 @@ def expected_failures(estimator):
     return {}
 
 
-@pytest.mark.filterwarnings("ignore:There is no meta set")  # of which the checks know nothing
+@pytest.mark.filterwarnings("ignore:There are no trusted rows")  # of which the checks know nothing
 @parametrize_with_checks(
     [
         OTWeightedClassifier(),

@@ -135,7 +135,7 @@ def test_meta_rows_stay_out_on_request(sets):
 
 def test_prototypes_without_a_meta_set(sets):
     X, y = sets[:2]
-    with pytest.warns(UserWarning, match="There is no meta set") as caught:
+    with pytest.warns(UserWarning, match="There are no trusted rows") as caught:
         clf = OTWeightedClassifier(Witness()).fit(X, y)
     assert [warning.filename for warning in caught] == [__file__]
     assert_array_equal(clf.estimator_.seen_[2], ot_sample_weight(X, y, n_prototypes=1))
@@ -344,7 +344,7 @@ def test_models_of_the_labels_take_part_where_there_are_classes_to_be_trusted(se
 
 
 def test_no_models_of_the_labels_without_trusted_rows(sets):
-    with pytest.warns(UserWarning, match="There is no meta set"):
+    with pytest.warns(UserWarning, match="There are no trusted rows"):
         clf = OTWeightedClassifier(Witness()).fit(*sets[:2])
     assert (clf.weighter_.embedding, clf.weighter_.prior) == ("scale", "balanced")
 

@@ -101,7 +101,7 @@ def test_arguments_of_the_inner_fit_are_no_misspelt_meta_set():
         ({"y_meta": None}, "X_meta was given without y_meta"),
         ({"X_meta": None}, "y_meta was given without X_meta"),
         ({"X_meta": (X_META, Y_META)}, "X_meta is a pair of rows and labels"),
-        ({"y_meta": np.zeros(6, int)}, "classes that the meta set lacks: 1"),
+        ({"y_meta": np.zeros(6, int)}, "classes that the trusted rows lack: 1"),
         ({"y_meta": Y_META[:4]}, "y_meta has 4 labels for the 6 rows of X_meta"),
     ],
 )

@@ -91,7 +91,7 @@ def test_targets_that_differ_as_they_may(y, y_meta):
 
 def test_features_drawn_with_replacement(routing):
     bagging = BaggingRegressor(OTWeightedRegressor(), 3, bootstrap_features=True, random_state=0)
-    with pytest.warns(UserWarning, match="copies of each other.*bootstrap_features=True; put them inside"):
+    with pytest.warns(UserWarning, match="copies of each other.*bootstrap_features=True. Put them inside"):
         bagging.fit(X, Z, X_meta=X_META, y_meta=Z_META)
     inside = BaggingRegressor(LinearRegression(), 3, bootstrap_features=True, random_state=0)
     OTWeightedRegressor(inside).fit(X, Z, X_meta=X_META, y_meta=Z_META)
@@ -173,7 +173,7 @@ def test_samplers_inside_are_refused(depth, name):
     }[depth]
     rows, y, rows_meta, y_meta = BLOBS
     sampler = "OTResampler" if depth == "own sampler" else "SMOTE"
-    match = f"'{sampler}' inside .* would fall on other rows. Put it outside, .*or put OTResampler in its place"
+    match = f"'{sampler}' inside .* would fall on other rows. Put it outside: .*Or put OTResampler in its place"
     with pytest.raises(ValueError, match=match):
         OTWeightedClassifier(inner, sample_weight_name=name).fit(rows, y, X_meta=rows_meta, y_meta=y_meta)
 

@@ -44,5 +44,5 @@ def test_needs_routing_and_steps(routing):
     with pytest.raises(ValueError, match="got no steps"):
         make_weighted_pipeline()
     sklearn.set_config(enable_metadata_routing=False)
-    with pytest.raises(RuntimeError, match=r"enable_metadata_routing=True\) first, or put the pipeline inside"):
+    with pytest.raises(RuntimeError, match=r"enable_metadata_routing=True\) first\. Or put the pipeline inside"):
         make_weighted_pipeline(LogisticRegression())

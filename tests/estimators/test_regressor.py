@@ -70,7 +70,7 @@ def test_sample_weight_is_repetition():
 
 def test_without_trusted_rows_every_row_keeps_its_weight():
     given = np.random.default_rng(2).uniform(size=150)
-    with pytest.warns(UserWarning, match=r"every row keeps its sample_weight. Pass X_meta and y_meta"):
+    with pytest.warns(UserWarning, match=r"Every row keeps its sample_weight. Pass X_meta and y_meta"):
         reg = OTWeightedRegressor().fit(X, Y, given)
     assert reg.weighter_ is None
     assert_array_equal(reg.sample_weight_, given)

@@ -122,7 +122,7 @@ def test_fit_that_fails_leaves_the_last_one(case):
         {"y_meta": None},
         {"X_meta": X_META[:, :2]},
         {"y_meta": np.zeros(8, int)},
-        {"X_meta": np.full_like(X_META, np.nan)},
+        {"X_meta": np.full_like(X_META, np.inf)},
         {"meta": 1},
         {"tag": 1},
     ],

@@ -30,7 +30,7 @@ KINDS = {
     "as many rows as X": (OTWeightedClassifier(), Y, LONG),
     "has labels that y lacks": (OTWeightedClassifier(), NAMES[Y], LOST),
     "corrected twice": (OTWeightedClassifier(LogisticRegression(class_weight="balanced")), Y, META),
-    "There is no meta set": (OTWeightedClassifier(), Y, {}),
+    "There are no trusted rows": (OTWeightedClassifier(), Y, {}),
     "Without trusted rows": (OTWeightedRegressor(), X.sum(axis=1), {}),
     "column-vector y was passed": (OTWeightedRegressor(), X.sum(axis=1, keepdims=True), TARGET),
     "A column-vector y": (OTWeightedClassifier(), Y[:, None], META),
@@ -128,8 +128,8 @@ def test_from_meta_estimators():
 
 def test_reliability_that_rests_on_nothing():
     rows, labels = (np.concatenate([[values[c == Y_META][0]] for c in (0, 1)]) for values in (X_META, Y_META))
-    with pytest.warns(UserWarning, match="rests on nothing: no class has two trusted rows.*counts for 0.67 of") as seen:
+    with pytest.warns(UserWarning, match="is not known: no class has two trusted rows.*counts for 0.67 of") as seen:
         clf = OTWeightedClassifier().fit(X, Y, X_meta=rows, y_meta=labels)
-    assert_ours(seen, "rests on nothing")
+    assert_ours(seen, "is not known")
     assert clf.sample_weight_.sum() + clf.sample_weight_meta_.sum() == pytest.approx(len(Y) * 2 / 3 + 2)
     OTWeightedClassifier(meta_weight="balanced").fit(X, Y, X_meta=rows, y_meta=labels)  # in silence

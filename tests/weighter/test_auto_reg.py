@@ -28,7 +28,7 @@ def blobs():
 
 
 def test_range_is_the_documented_one():
-    assert f'"auto", between {CANDIDATES.min():g} and {CANDIDATES.max():g}' in OTSampleWeighter.__doc__
+    assert f'"auto" chooses reg in [{CANDIDATES.min():g}, {CANDIDATES.max():g}]' in OTSampleWeighter.__doc__
 
 
 def problem(eps, label_cost, mass, log_ratio, columns):

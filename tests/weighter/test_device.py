@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
 
 from skotw import OTSampleWeighter
 from skotw._weighter import model
@@ -109,3 +110,19 @@ def test_tensors_on_two_devices(sets, rows, meta):
         elsewhere = weighter.weigh(X.to(meta), y)
     np.testing.assert_allclose(w.cpu().numpy(), expected, rtol=1e-9)
     np.testing.assert_allclose(elsewhere.cpu().numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("embedding", ["supervised", LogisticRegression()], ids=["supervised", "classifier"])
+def test_weights_by_models_are_tensors_too(sets, embedding, device):
+    params = {"embedding": embedding, "prior": "confidence"}
+    expected = OTSampleWeighter(**params).fit(*sets)
+    X, y, X_meta, y_meta = sets
+    X_meta = on(device, X_meta)
+    for meta in (X_meta, X_meta.cpu().numpy()):
+        with sklearn.config_context(array_api_dispatch=True):
+            weighter = OTSampleWeighter(**params).fit(on(device, X), y, meta, y_meta)
+            found = [weighter.sample_weight_, weighter.weigh(on(device, X), y), weighter.potentials_]
+        assert all(isinstance(values, torch.Tensor) and values.device == X_meta.device for values in found)
+        np.testing.assert_allclose(found[0].cpu().numpy(), expected.sample_weight_, rtol=1e-6)
+        np.testing.assert_allclose(found[1].cpu().numpy(), expected.sample_weight_, rtol=1e-6)

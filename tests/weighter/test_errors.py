@@ -41,24 +41,27 @@ def _with(array, index, value):
         ((X, Y, (X_META, Y_META)), "X_meta is a pair of rows and labels. Pass them apart"),
         ((X, Y, [X_META, Y_META], Y_META), "X_meta is a pair of rows and labels. Pass them apart"),
         ((X, Y, None, Y_META), "y_meta was given without X_meta: pass the trusted rows"),
-        ((X, None, X_META, Y_META), "y is None, but the meta set has labels.*Pass y, or fit without"),
+        ((X, None, X_META, Y_META), "y is None, but the trusted rows have labels.*Pass y, or fit without"),
         ((X,), "requires y to be passed.*Pass y, or X_meta"),
         ((X, Y, X_META[:, 0], Y_META), "X_meta has one dimension.*Did you mean sample_weight="),
         ((X, Y, X_META[:, :2], Y_META), "X_meta has 2 features and X has 3.*the same steps"),
-        ((X, Y, X_META[:0], Y_META[:0]), "meta set is empty"),
+        ((X, Y, X_META[:0], Y_META[:0]), "There are no trusted rows: X_meta has 0"),
         ((X, Y, X_META, Y_META[:4]), "y_meta has 4 labels for the 6 rows of X_meta; it needs one per row"),
         ((X, Y[:10], X_META, Y_META), "y has 10 labels for 20 rows; it needs one per row"),
         ((X[:1], Y[:1], X_META, Y_META), r"1 row\(s\) with a positive weight.*minimum of 2"),
         ((X[:0], Y[:0], X_META, Y_META), "0 sample"),
         ((X[:, 0], Y, X_META, Y_META), "Expected 2D array"),
-        ((X, np.where(Y, 2, 7), X_META, np.full(6, 2)), "classes that the meta set lacks: 7. Add trusted examples"),
+        (
+            (X, np.where(Y, 2, 7), X_META, np.full(6, 2)),
+            "classes that the trusted rows lack: 7. Add trusted rows",
+        ),
         ((X, Y, X_META, np.where(Y_META, "a", "b")), "cannot be compared.*Give both the same type of label"),
         ((X, Y + 0.5 * np.sqrt(np.arange(20.0)), X_META, Y_META), "continuous numbers.*target_type='continuous'"),
-        ((X, rng.normal(size=20), None, None), "continuous target has no classes.*pass X_meta and y_meta"),
+        ((X, rng.normal(size=20), None, None), "continuous target has no classes.*Pass X_meta and y_meta"),
         ((X, np.c_[Y, Y], X_META, Y_META), "1d array"),
         ((X, np.c_[Y, Y], X_META, np.c_[Y_META, Y_META, Y_META]), "2 label columns and y_meta has 3"),
         ((X, np.c_[Y, Y], X_META, np.c_[Y_META, 1 - Y_META]), "combinations of labels.*prior='uniform'"),
-        ((X, np.c_[Y, Y], X_META, rng.normal(size=(6, 2))), "bin them, or keep the one column"),
+        ((X, np.c_[Y, Y], X_META, rng.normal(size=(6, 2))), "Bin them, or keep the one column"),
         ((X, _with(Y, 3, np.nan), X_META, Y_META), r"y contains NaN or None, first in row 3\. Drop the rows"),
         ((X, Y, X_META, np.array([0, 1, None, 1, 0, 1], dtype=object)), "NaN"),
         ((X, _with(Y, 3, np.inf), X_META, Y_META), "infinity. Drop the rows"),
@@ -109,7 +112,7 @@ def test_embeddings_of_different_width_are_refused():
         def transform(self, X):
             return np.ones((len(X), 2 + (len(X) == 6)))
 
-    refused("X_meta has 3 features after the embedding, X has 2", X, Y, X_META, Y_META, embedding=Erratic())
+    refused("X_meta has 3 features after the embedding, and X has 2", X, Y, X_META, Y_META, embedding=Erratic())
 
 
 def test_empty_input_of_foreign_embeddings_is_refused():
@@ -164,7 +167,7 @@ def test_meta_weights_need_a_meta_set():
         ({"solver": "gradient", "label_cost": "hard"}, "use label_cost='auto', or solver='exact'"),
         ({"class_mass": {0: 1.0}}, "class_mass must name every class.*missing: 1"),
         ({"class_mass": {0: 1.0, 1: 1.0, 2: 1.0}}, "class_mass must name every class.*Unknown: 2"),
-        ({"class_mass": {0: 1.0, 1: 0.0}}, "class_mass must be positive.*leave out the meta rows"),
+        ({"class_mass": {0: 1.0, 1: 0.0}}, "class_mass must be positive.*leave out the trusted rows"),
         ({"class_mass": {0: 1.0, 1: -1.0}}, "class_mass must not be negative"),
     ],
 )
@@ -203,7 +206,7 @@ def test_slow_convergence_is_told(monkeypatch):
     from skotw._transport import relaxed
 
     monkeypatch.setattr(relaxed, "MAX_ITER", 1)
-    with pytest.warns(ConvergenceWarning, match="raise reg, or lower reg_prior"):
+    with pytest.warns(ConvergenceWarning, match="Raise reg, or lower reg_prior"):
         OTSampleWeighter(reg=0.05, reg_prior=1.0).fit(X, Y, X_META, Y_META)
 
 
@@ -222,7 +225,7 @@ def test_meta_classes_without_training_rows_are_told():
 
 @pytest.mark.parametrize("y_meta", [Y_META, np.zeros_like(Y_META)])
 def test_one_class_is_refused(y_meta):
-    with pytest.raises(ValueError, match=r"y has one class, 0; .* leave out y and y_meta"):
+    with pytest.raises(ValueError, match=r"y has one class, 0\. .* leave out y and y_meta"):
         OTSampleWeighter().fit(X, np.zeros_like(Y), X_META, y_meta)
 
 
@@ -233,12 +236,12 @@ def test_one_class_is_refused(y_meta):
 @pytest.mark.parametrize(
     ("sets", "params", "match"),
     [
-        ((COSTS[:, :5], Y, None, Y_META), {}, "one column per meta sample: it has 5, and y_meta has 6 labels"),
+        ((COSTS[:, :5], Y, None, Y_META), {}, "one column per trusted row: it has 5, and y_meta has 6 labels"),
         ((COSTS, Y), {}, "needs y_meta, the labels of X's columns"),
         ((COSTS, None, None, Y_META), {}, "needs y_meta.*together with y"),
-        ((-COSTS, Y, None, Y_META), {}, "takes costs, finite and at least 0, and some in X are not"),
-        ((COSTS * np.nan, Y, None, Y_META), {}, "takes costs, finite and at least 0, and some in X are not"),
-        ((COSTS, Y, np.full((6, 6), np.inf), Y_META), {}, "takes costs, finite.*some in X_meta are not"),
+        ((-COSTS, Y, None, Y_META), {}, "takes costs that are finite and at least 0, and some in X are not"),
+        ((COSTS * np.nan, Y, None, Y_META), {}, "takes costs that are finite and at least 0, and some in X are not"),
+        ((COSTS, Y, np.full((6, 6), np.inf), Y_META), {}, "takes costs that are finite.*some in X_meta are not"),
         ((COSTS, Y, COSTS[:5], Y_META), {}, r"X_meta must have shape \(6, 6\)"),
         ((COSTS, Y, None, Y_META), {"n_prototypes": 1}, "leave n_prototypes at None"),
         ((COSTS, Y, None, Y_META), {"embedding": FunctionTransformer()}, "leave embedding at its default"),
@@ -267,14 +270,14 @@ def test_unfitted_weighter_weighs_nothing():
 @pytest.mark.parametrize("method", ["weigh", "transport_plan"])
 def test_rows_that_do_not_fit_the_model_are_refused(method):
     call = getattr(OTSampleWeighter().fit(X, Y, X_META, Y_META), method)
-    with pytest.raises(ValueError, match="y has classes that the meta set lacks: 2, 3"):
+    with pytest.raises(ValueError, match="y has classes that the trusted rows lack: 2, 3"):
         call(X, Y + 2)
-    with pytest.raises(ValueError, match="y is None, but the meta set has labels"):
+    with pytest.raises(ValueError, match="y is None, but the trusted rows have labels"):
         call(X)
     with pytest.raises(ValueError, match="2 features, but OTSampleWeighter is expecting 3"):
         call(X[:, :2], Y)
     without = getattr(OTSampleWeighter().fit(X, X_meta=X_META), method)
-    with pytest.raises(ValueError, match="y was given, but there are no labels on the meta side"):
+    with pytest.raises(ValueError, match="y was given, but the trusted rows have no labels"):
         without(X, Y)
     with pytest.warns(UserWarning, match="without training rows"):
         fold = OTSampleWeighter().fit(X, Y, *a_class_more())
@@ -387,7 +390,7 @@ def test_one_call_refuses_what_the_weighter_does():
 
 @pytest.mark.parametrize("method", ["fit", "fit_weights", "partial_fit"])
 def test_a_forgotten_meta_set_is_told(method):
-    with pytest.warns(UserWarning, match="no meta set.*Pass X_meta and y_meta.*n_prototypes=1") as caught:
+    with pytest.warns(UserWarning, match="There are no trusted rows.*Pass X_meta and y_meta.*n_prototypes=1") as caught:
         getattr(OTSampleWeighter(), method)(X, Y)
     assert [warning.filename for warning in caught] == [__file__]
     # the same, where it is meant
@@ -396,7 +399,7 @@ def test_a_forgotten_meta_set_is_told(method):
 
 def test_swapped_sets_are_told():
     A, y = np.random.default_rng(1).normal(size=(70, 3)), np.arange(70) % 2
-    with pytest.warns(UserWarning, match=r"X_meta has 70 rows and X has 6.*fit\(X, y, X_meta, y_meta\).*swapped"):
+    with pytest.warns(UserWarning, match=r"X_meta has 70 rows and X has 6.*swapped.*fit\(X, y, X_meta, y_meta\)"):
         OTSampleWeighter().fit(X_META, Y_META, A, y)
     OTSampleWeighter().fit(X_META, Y_META, A[:60], y[:60])
     OTSampleWeighter().partial_fit(X_META, Y_META, A, y)  # the first chunk may be short

@@ -210,7 +210,7 @@ def test_rows_are_named_as_they_stand_in_x():
     for call in calls.values():
         with pytest.raises(ValueError, match=r"'correlation' gives the cost nan between row 11 of X, \[1, 1, 1\]"):
             call(OTSampleWeighter(**settings))
-    with pytest.raises(ValueError, match="'correlation' gives the cost nan between row 11 of X and meta row 0"):
+    with pytest.raises(ValueError, match="'correlation' gives the cost nan between row 11 of X and trusted row 0"):
         transport_distance(broken, X_meta, metric="correlation")
 
 
@@ -221,7 +221,7 @@ def test_a_trusted_row_without_costs_is_shown():
         ot_sample_weight(X, np.arange(len(X)) % 2, X_meta, np.arange(9) % 2, metric="correlation", embedding=None)
 
 
-@pytest.mark.filterwarnings("ignore:.* meta rows are also training rows")
+@pytest.mark.filterwarnings("ignore:.* trusted rows are also training rows")
 def test_rounding_below_zero_is_no_negative_cost():
     X, X_meta, _ = example()
     y, y_meta = np.arange(len(X)) % 2, np.arange(len(X_meta)) % 2

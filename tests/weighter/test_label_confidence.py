@@ -192,6 +192,48 @@ def test_pickles_have_it_and_no_rows():
     assert len(pickle.dumps(copy)) < 20 * len(Y) * 16 + 30_000
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("params", [{}, {"embedding": None}, {"metric": "euclidean"}, {"metric": "manhattan"}], ids=str)
+@pytest.mark.parametrize("write", ["reverse", "scale", "one value"])
+def test_rows_that_were_written_to_give_no_wrong_numbers(params, dtype, write):
+    rows = X.astype(dtype)
+    weighter = OTSampleWeighter(**params).fit(rows, Y, X_META, Y_META)
+    expected = OTSampleWeighter(**params).fit(rows.copy(), Y, X_META, Y_META).label_confidence_
+    if write == "reverse":
+        rows[:] = rows[::-1].copy()
+    elif write == "scale":
+        rows *= 2
+    else:
+        rows[-1, -1] += 1e-3
+    copy = pickle.loads(pickle.dumps(weighter))
+    for each in (weighter, copy):
+        if hasattr(each, "label_confidence_"):  # of rows that are copies
+            assert_array_equal(each.label_confidence_, expected)
+
+
+def test_rows_that_were_written_to_are_told():
+    rows = X.copy()
+    weighter = OTSampleWeighter().fit(rows, Y, X_META, Y_META)
+    rows[:] = rows[::-1].copy()
+    with pytest.raises(AttributeError, match=r"X has been written to since fit\. Call label_confidence"):
+        _ = weighter.label_confidence_
+    rows[:] = X
+    assert_array_equal(weighter.label_confidence_, OTSampleWeighter().fit(*SETS).label_confidence_)
+
+
+def test_what_lists_attributes_does_not_compute_it():
+    weighter = OTSampleWeighter().fit(*SETS)
+    weighter._repr_html_()
+    weighter._repr_mimebundle_()
+    for name in dir(weighter):
+        getattr(weighter, name, None)
+    assert "label_confidence_" not in vars(weighter)
+    assert {"sample_weight_", "effective_sample_size_"} <= {*dir(weighter)}
+    _ = weighter.label_confidence_
+    assert "label_confidence_" in dir(weighter)
+    assert "sample_weight_" not in dir(OTSampleWeighter().partial_fit(*SETS))
+
+
 def test_the_next_fit_forgets_it():
     weighter = OTSampleWeighter().fit(*SETS)
     before = weighter.label_confidence_

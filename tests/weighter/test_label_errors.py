@@ -154,16 +154,29 @@ def test_default_has_models_judge_rows_that_they_have_not_seen():
     assert_allclose(known, errors.confidence, rtol=1e-10)
 
 
-@pytest.mark.parametrize(
-    "sets", [(X, X[:, 3] + 0.5 * X[:, 4] / 7, X_META, X_META[:, 3] / 7), (X, None, X_META)], ids=["continuous", "none"]
-)
-def test_without_classes_nothing_is_wrong(sets):
-    with pytest.raises(ValueError, match="compares classes, and the weighter was fitted without any"):
-        find_label_errors(*sets, weighter=PLAIN)
+@pytest.mark.parametrize("weighter", [None, PLAIN], ids=["default", "plain"])
+def test_without_classes_nothing_is_wrong(weighter):
+    with pytest.raises(ValueError, match=r"compares classes, and y holds continuous numbers\. Bin them"):
+        find_label_errors(X, X[:, 3] + 0.5 * X[:, 4] / 7, X_META, X_META[:, 3] / 7, weighter=weighter)
+    with pytest.raises(ValueError, match="judges labels, and y is None"):
+        find_label_errors(X, None, X_META, weighter=weighter)
+
+
+def test_label_columns_need_a_weighter_that_takes_them():
+    y, y_meta = np.stack([Y, Y], axis=1), np.stack([Y_META, Y_META], axis=1)
+    with pytest.raises(ValueError, match=r"y has several label columns.*weighter=OTSampleWeighter\(\)"):
+        find_label_errors(X, y, X_META, y_meta)
+    found = find_label_errors(X, y, X_META, y_meta, weighter=OTSampleWeighter(reg=0.1))
+    assert found.label[0] == tuple(y[found.indices[0]])
+
+
+def test_default_needs_trusted_rows():
+    with pytest.raises(ValueError, match=r"needs trusted rows\. Pass X_meta and y_meta, or y_verified"):
+        find_label_errors(X, Y)
 
 
 def test_without_trusted_rows():
-    with pytest.warns(UserWarning, match="There is no meta set"):
+    with pytest.warns(UserWarning, match="There are no trusted rows"):
         find_label_errors(X, Y, weighter=PLAIN)
 
 

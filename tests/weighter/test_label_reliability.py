@@ -481,7 +481,7 @@ def test_histograms_of_many_classes_stay_within_memory(megabytes):
     assert estimate.overall > 0.8
 
 
-@pytest.mark.filterwarnings("ignore:.*meta rows are also training rows")
+@pytest.mark.filterwarnings("ignore:.*trusted rows are also training rows")
 def test_reliability_is_unknown_where_memory_holds_no_two_queries():
     meter = meter_of(300, 2, 2**20)
     assert len(meter.queries) == 0

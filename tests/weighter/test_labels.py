@@ -187,7 +187,7 @@ def test_labels_that_cannot_be_compared_are_refused(name):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_label_that_is_spelled_otherwise_is_named_beside_those_known(name):
     spelled = np.array(["cat ", "dog"])
-    with pytest.raises(ValueError, match=r"lacks: 'cat '.*The meta set has 'cat', 'dog': if it spells a class"):
+    with pytest.raises(ValueError, match=r"lack: 'cat '.*The trusted rows have 'cat', 'dog': if it spells a class"):
         ENTRIES[name](X, spelled[Y], X_META, np.array(["cat", "dog"])[Y_META])
 
 
@@ -213,7 +213,7 @@ def test_classes_may_be_any_integers(dtype, end):
     y, y_meta = labels[Y], labels[Y_META]
     assert_array_equal(ot_sample_weight(X, y, X_META, y_meta), ot_sample_weight(X, Y, X_META, Y_META))
     y[4] = labels[0] + 1
-    with pytest.raises(ValueError, match=f"classes that the meta set lacks: {y[4]}"):
+    with pytest.raises(ValueError, match=f"classes that the trusted rows lack: {y[4]}"):
         ot_sample_weight(X, y, X_META, y_meta)
 
 
@@ -228,5 +228,5 @@ def test_continuous_targets_that_are_missing():
 
 def test_amounts_taken_for_classes_are_told_of_continuous_targets():
     X, X_meta = np.arange(40.0)[:, None], np.arange(10.0)[:, None]
-    with pytest.raises(ValueError, match=r"classes that the meta set lacks: 1, .*target_type='continuous'"):
+    with pytest.raises(ValueError, match=r"classes that the trusted rows lack: 1, .*target_type='continuous'"):
         OTSampleWeighter().fit(X, np.arange(40), X_meta, 3 * np.arange(10))

@@ -29,8 +29,8 @@ pytestmark = [
     for message in (
         "The weights have collapsed",
         "The training labels contradict",
-        ".* meta rows are also training rows",
-        ".* of the meta set's numbers lie",
+        ".* trusted rows are also training rows",
+        ".* of the trusted rows' numbers lie",
         "X_meta has .* rows and X has",
     )
 ]

@@ -344,3 +344,11 @@ def test_address_of_the_documentation_is_that_of_the_metadata(monkeypatch):
         monkeypatch.setattr(module, "metadata", lambda name, found=found: Metadata(found))
         assert module.documentation_url() == url
     module.documentation_url.cache_clear()
+
+
+def test_labels_that_contradict_the_trusted_ones():
+    for weight in (None, np.linspace(0.5, 1.5, len(Y))):
+        with pytest.warns(UserWarning, match="labels contradict the trusted ones") as caught:
+            fitted = OTSampleWeighter(reg=0.1).fit(X, (Y + 1) % 3, X_META, Y_META, sample_weight=weight)
+        assert str(caught[0].message) in fitted.report().warnings
+        assert not any("Most labels" in warning for warning in fitted.report().warnings)

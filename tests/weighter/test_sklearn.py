@@ -24,7 +24,7 @@ def sets():
     return X[:110], y[:110], X[110:], y[110:]
 
 
-@pytest.mark.filterwarnings("ignore:There is no meta set")  # of which the checks know nothing
+@pytest.mark.filterwarnings("ignore:There are no trusted rows")  # of which the checks know nothing
 @parametrize_with_checks(
     [
         OTSampleWeighter(),

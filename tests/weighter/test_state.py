@@ -106,7 +106,7 @@ def test_after_a_failed_first_fit_the_weighter_is_unfitted(method, fault):
 
 def test_a_failed_first_chunk_does_not_block_the_stream():
     weighter = OTSampleWeighter()
-    with pytest.raises(ValueError, match="lacks: 7, 8"):
+    with pytest.raises(ValueError, match="lack: 7, 8"):
         weighter.partial_fit(X, Y + 7, X_META, Y_META)
     weighter.partial_fit(*SETS)
     assert_array_equal(weighter.weigh(X, Y), OTSampleWeighter().partial_fit(*SETS).weigh(X, Y))
@@ -242,6 +242,6 @@ def test_unchanged_on_error_puts_back_what_was_set_and_takes_away_what_was_not()
 def test_a_failed_fit_draws_no_random_numbers(method):
     random_state = np.random.RandomState(0)
     weighter = OTSampleWeighter(embedding=PCA(2), random_state=random_state)
-    with pytest.raises(ValueError, match="the meta set lacks"):
+    with pytest.raises(ValueError, match="the trusted rows lack"):
         getattr(weighter, method)(X, Y + 7, X_META, Y_META)
     assert random_state.randint(2**31) == np.random.RandomState(0).randint(2**31)

@@ -321,7 +321,7 @@ def test_sorted_chunks_are_told_once_with_the_remedy(sets, kind):
         stream(OTSampleWeighter(**params), chunks, *sets)
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    assert ("settled embedding, cost_scale, reg:" in str(caught[0].message)) == (kind == "dense")
+    assert ("settled embedding, cost_scale, reg." in str(caught[0].message)) == (kind == "dense")
 
 
 def test_chunks_sorted_by_class_are_told(sets):

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import make_blobs
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from skotw import OTSampleWeighter, ot_sample_weight
+from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._weighter import supervised
 from skotw._weighter.confidence import Confidence
 from skotw._weighter.row_keys import row_keys
@@ -327,9 +327,9 @@ def test_wrong_labels_lose_more_with_each_of_the_two(sets):
 @pytest.mark.parametrize(
     ("params", "which"),
     [
-        ({"embedding": "supervised"}, "A supervised embedding.*or use embedding='scale'"),
+        ({"embedding": "supervised"}, "A supervised embedding needs .*leave embedding='scale'"),
         ({"embedding": GaussianNB()}, "A supervised embedding"),
-        ({"prior": "confidence"}, "prior='confidence' learns.*or use prior='balanced'"),
+        ({"prior": "confidence"}, "prior='confidence' needs .*leave prior='balanced'"),
     ],
 )
 def test_classes_and_trusted_rows_are_needed(sets, params, which):
@@ -368,3 +368,48 @@ def test_models_of_trusted_rows_count_classes_alike_and_rows_by_weight():
     of_copies = GaussianNB().fit(np.repeat(meta, weight, axis=0), np.repeat(codes, weight))
     assert_allclose(model.theta_, of_copies.theta_)
     assert_allclose(model.var_, of_copies.var_)
+
+
+# ---------------------------------------------------------------------------------------------
+# Missing values
+
+
+def with_gaps(rows):
+    rows = rows.copy()
+    rows[::7, 0], rows[3::5, 2] = np.nan, np.nan
+    return rows
+
+
+def test_gaps_in_arrays_are_those_of_data_frames(sets):
+    X, y, X_meta, y_meta, _ = sets
+    X, X_meta = with_gaps(X), with_gaps(X_meta)
+    X[:, 3] = np.nan  # not one value is known
+    weighter = OTSampleWeighter(**BOTH).fit(X, y, X_meta, y_meta)
+    of_frames = OTSampleWeighter(**BOTH).fit(pd.DataFrame(X), y, pd.DataFrame(X_meta), y_meta)
+    assert_allclose(weighter.sample_weight_, of_frames.sample_weight_, rtol=1e-9)
+    assert_allclose(weighter.weigh(X, y), weighter.sample_weight_, rtol=1e-12)
+
+
+def test_gaps_of_later_rows_are_the_mean(sets):
+    X, y, X_meta, y_meta, _ = sets
+    weighter = OTSampleWeighter(**BOTH).fit(X, y, X_meta, y_meta)
+    gaps, filled = X[:5] + 0.1, X[:5] + 0.1
+    gaps[:, 1], filled[:, 1] = np.nan, X[:, 1].mean()
+    assert_allclose(weighter.weigh(gaps, y[:5]), weighter.weigh(filled, y[:5]), rtol=1e-9)
+
+
+def test_infinity_is_no_gap(sets):
+    X, y, X_meta, y_meta, _ = sets
+    X = with_gaps(X)
+    for rows, meta in ((np.where(np.arange(len(X))[:, None] == 4, np.inf, X), X_meta), (X, X_meta * np.inf)):
+        with pytest.raises(ValueError, match=r"contains (infinity|NaN), first in row"):
+            OTSampleWeighter(**BOTH).fit(rows, y, meta, y_meta)
+
+
+def test_an_estimator_that_takes_gaps_gets_them(sets):
+    X, y, X_meta, y_meta, _ = sets
+    booster = HistGradientBoostingClassifier(max_iter=5)
+    classifier = OTWeightedClassifier(booster).fit(with_gaps(X), y, X_meta=with_gaps(X_meta), y_meta=y_meta)
+    assert classifier.score(with_gaps(X_meta), y_meta) > 0.8
+    with pytest.raises(ValueError, match=r"contains NaN, first in row 0.*SimpleImputer.*embedding='supervised'"):
+        OTWeightedClassifier(booster, weighter=OTSampleWeighter()).fit(with_gaps(X), y, X_meta=X_meta, y_meta=y_meta)

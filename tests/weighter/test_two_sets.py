@@ -42,7 +42,7 @@ ENTRIES = {
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_every_entry_point_tells_once(entry):
-    with pytest.warns(UserWarning, match="2 of 12 meta rows are also training rows") as caught:
+    with pytest.warns(UserWarning, match="2 of 12 trusted rows are also training rows") as caught:
         entry(X, Y, BOTH, Y_META)
     assert len(caught) == 1
     with pytest.warns(UserWarning, match=r"far outside the range.*skotw.make_weighted_pipeline.*By hand") as caught:
@@ -57,7 +57,7 @@ def test_every_entry_point_tells_once(entry):
 
 
 def test_features_alone_are_compared_too():
-    with pytest.warns(UserWarning, match="2 of 12 meta rows"):
+    with pytest.warns(UserWarning, match="2 of 12 trusted rows"):
         OTSampleWeighter().fit(X, X_meta=BOTH)
     costs = rng.uniform(size=(60, 12))  # these are no rows
     with silence():
@@ -95,7 +95,7 @@ def test_a_rare_class_that_lies_apart_belongs_to_the_range():
     with silence():
         warn_far(rows, apart[5:])
         warn_far(pd.DataFrame(rows), pd.DataFrame(apart[5:]))
-    with pytest.warns(UserWarning, match="100% of the meta set's numbers lie far"):
+    with pytest.warns(UserWarning, match="100% of the numbers of the trusted rows lie far"):
         warn_far(rows, 100 * apart[5:])
 
 
@@ -125,7 +125,7 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("convert", CONTAINERS.values(), ids=CONTAINERS)
 def test_repeated_rows_are_found_in_every_container(convert):
-    with pytest.warns(UserWarning, match=r"2 of 12 meta rows are also training rows.*Take them out of X"):
+    with pytest.warns(UserWarning, match=r"2 of 12 trusted rows are also training rows.*Take them out of X"):
         warn_repeated(convert(X), convert(BOTH))
     with silence():
         warn_repeated(convert(X), convert(X_META))
@@ -183,7 +183,7 @@ def test_rows_that_are_alike_by_chance_are_not_suspected():
             warn_repeated(convert(X > 0), convert(X_META > 0))  # eight distinct rows at most
         with silence():
             warn_repeated(convert(once_in_ten), convert(np.r_[[[0.0], [1.0]], new]))
-        with pytest.warns(UserWarning, match="80 of 100 meta rows"):
+        with pytest.warns(UserWarning, match="80 of 100 trusted rows"):
             warn_repeated(convert(once_in_ten), convert(np.r_[once_in_ten[-80:], new[:20]]))
 
 

@@ -10,7 +10,14 @@ from sklearn import config_context
 from sklearn.datasets import make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from skotw import OTSampleWeighter, ot_sample_weight
+from skotw import (
+    OTResampler,
+    OTSampleWeighter,
+    OTWeightedClassifier,
+    OTWeightedRegressor,
+    find_label_errors,
+    ot_sample_weight,
+)
 from skotw.datasets import flip_labels
 
 X, TRUE = make_classification(100, 5, n_informative=5, n_redundant=0, n_classes=3, class_sep=2.0, random_state=0)
@@ -109,7 +116,7 @@ def test_minus_one_is_a_class():
     verified = np.where(np.isnan(VERIFIED), np.nan, true)
     weighter = OTSampleWeighter(reg=0.1).fit(X, y, y_verified=verified)
     assert_array_equal(weighter.classes_, [-1, 1, 2])
-    with pytest.raises(ValueError, match=r"label for every row.*a number such as -1 is a label"):
+    with pytest.raises(ValueError, match=r"label for every row.*A number such as -1 is a label"):
         OTSampleWeighter().fit(X, Y, y_verified=np.where(np.isnan(VERIFIED), -1, TRUE))
 
 
@@ -185,13 +192,19 @@ def test_one_set_warns_of_nothing_that_two_sets_may_be():
     [
         ({"y_verified": VERIFIED[:50]}, "y_verified has 50 values for 100 rows. It needs one per row"),
         ({"y": Y[:50]}, "y has 50 labels for 100 rows"),
+        ({"y_verified": 3}, "y_verified is 3, which is no array. It needs one per row"),
+        ({"y_verified": np.array(3.0)}, "which is no array. It needs one per row"),
+        ({"y_verified": "cat"}, "y_verified is 'cat', which is no array"),
+        ({"y_verified": dict.fromkeys(range(100), 1)}, "which is no array"),
+        ({"y_verified": [[1], [1, 2]] * 50}, "y_verified has rows of different lengths"),
+        ({"y_verified": VERIFIED[:, None, None]}, r"y_verified has shape \(100, 1, 1\)"),
         ({"y_verified": np.full(100, np.nan)}, "marks every row as not reviewed.*stratify by what is reviewed"),
         ({"y_verified": TRUE}, "a label for every row, so that no row is left"),
         ({"y": None}, "y_verified was given without y"),
         ({"X_meta": X[:5]}, "trusted rows came twice.*append X_meta to X"),
         ({"y_meta": Y[:5]}, "trusted rows came twice"),
         ({"sample_weight_meta": Y[:5]}, "trusted rows came twice"),
-        ({"y_verified": np.where(VERIFIED == 2, np.nan, VERIFIED)}, "lacks: 2.*or review rows of them for y_verified"),
+        ({"y_verified": np.where(VERIFIED == 2, np.nan, VERIFIED)}, "lack: 2.*or review rows of them for y_verified"),
         ({"y_verified": objects(list("abc" * 40))}, "y_verified and y cannot be compared"),
         ({"sample_weight": np.isnan(VERIFIED)}, "sample_weight is zero for every row that is reviewed"),
         ({"sample_weight": ~np.isnan(VERIFIED)}, "sample_weight is zero for every row that is not reviewed"),
@@ -219,3 +232,25 @@ def test_a_verified_class_that_no_other_row_has():
     with pytest.warns(UserWarning, match="classes without training rows: 7"):
         weighter = OTSampleWeighter(reg=0.1).fit(X, Y, y_verified=verified)
     assert_array_equal(weighter.classes_, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        OTWeightedClassifier().fit,
+        OTWeightedRegressor().fit,
+        OTResampler().fit_resample,
+        OTSampleWeighter().fit_weights,
+        ot_sample_weight,
+        find_label_errors,
+    ],
+    ids=["classifier", "regressor", "resampler", "fit_weights", "ot_sample_weight", "find_label_errors"],
+)
+@pytest.mark.parametrize(
+    ("y_verified", "match"),
+    [(3, "which is no array"), (VERIFIED[:50], "50 values for 100 rows"), (np.full(100, np.nan), "every row as not")],
+    ids=["scalar", "short", "missing"],
+)
+def test_every_entry_says_so(fit, y_verified, match):
+    with pytest.raises(ValueError, match=match):
+        fit(X, Y, y_verified=y_verified)
