@@ -44,6 +44,8 @@ _MAX_ASKED = 64
 _ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
+# Rows that take no more memory are sorted and standardised once, not in each of the ten walks over them.
+_FEW_BYTES = 2**24
 # Rows of which what is but a number per row is held in double precision.
 _ROWS_AT_A_TIME = 2**16
 
@@ -110,7 +112,7 @@ class Basis:
         return compute_of(self.settings.n_jobs)
 
     def sort(self, rows):
-        """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
+        """Rows group by group, as the metric takes them; those of large NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         belief = beliefs = None
@@ -127,6 +129,8 @@ class Basis:
                 weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
+        if isinstance(Z, LazyRows) and np.prod(Z.shape) * Z.dtype.itemsize <= _FEW_BYTES:
+            Z = Z[:]
         measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
         return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
 
