@@ -34,7 +34,7 @@ comma := ,
 TEST_ENV := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 CHECK_ENV := $(VENV)/.installed-dev-doc-deep-dask
 AUDIT_ENV := $(VENV)/.installed-dev-deep-dask-audit
-DEMO_ENV := $(VENV)/.installed-plot
+DEMO_ENV := $(VENV)/.installed-demo
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -52,7 +52,7 @@ test-oldest: ## the same with the oldest supported Python and dependencies, thos
 	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,dask,interop \
 		CONSTRAINTS=constraints-oldest.txt
 
-demo: $(DEMO_ENV) ## weigh long-tailed, mislabelled digits: prints a table, saves a figure
+demo: $(DEMO_ENV) ## what trusted rows buy, on digits and on a reviewed table: two tables, two figures
 	MPLBACKEND=Agg $(BIN)/python examples/plot_quickstart.py
 
 check: lint types imports docstrings spelling doc links dist ## everything but the tests: the targets below

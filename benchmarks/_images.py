@@ -110,7 +110,7 @@ class Images:
 
     Parameters
     ----------
-    X : array of shape (n, channels, 32, 32)
+    X : array of shape (n, channels, size, size)
     device : str
     """
 
@@ -123,14 +123,15 @@ class Images:
         return [self.X[rows], labels]
 
     def augmented(self, samples):
-        """The same; each image is shifted by up to 4 pixels and mirrored or not, at random."""
+        """The same; each image is shifted by up to an eighth of it and mirrored or not, at random."""
         X, labels = self.batch(samples)
-        n, on = len(X), {"device": X.device}
-        padded = torch.nn.functional.pad(X, (4, 4, 4, 4))
-        offsets, mirrored = torch.randint(9, (2, n, 1), **on), torch.rand(n, 1, **on) < 0.5
-        columns = torch.where(mirrored, torch.arange(31, -1, -1, **on), torch.arange(32, **on))
-        down, right = torch.arange(32, **on) + offsets[0], columns + offsets[1]
-        places = (40 * down[:, :, None] + right[:, None, :]).reshape(n, 1, -1)
+        n, size, on = len(X), X.shape[-1], {"device": X.device}
+        margin = size // 8
+        padded = torch.nn.functional.pad(X, (margin,) * 4)
+        offsets, mirrored = torch.randint(2 * margin + 1, (2, n, 1), **on), torch.rand(n, 1, **on) < 0.5
+        columns = torch.where(mirrored, torch.arange(size - 1, -1, -1, **on), torch.arange(size, **on))
+        down, right = torch.arange(size, **on) + offsets[0], columns + offsets[1]
+        places = ((size + 2 * margin) * down[:, :, None] + right[:, None, :]).reshape(n, 1, -1)
         return [padded.flatten(2).gather(2, places.expand(-1, X.shape[1], -1)).view_as(X), labels]
 
 

@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 from pathlib import Path
 
+from sphinx_gallery.sorting import FunctionSortKey
+
 # -- Project -----------------------------------------------------------------------------------
 
 project = "skotw"
@@ -37,8 +39,30 @@ autodoc_typehints = "none"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
+# The order of the examples, all of which are named. Files that begin with "_" are what several of them share.
+EXAMPLES = [
+    "plot_quickstart.py",
+    "plot_rare_class.py",
+    "plot_mixed_frame.py",
+    "plot_probabilities.py",
+    "plot_label_errors.py",
+    "plot_grid_search.py",
+    "plot_boosters.py",
+    "plot_smote_focal_loss.py",
+    "plot_groups.py",
+    "plot_imbalanced_regression.py",
+    "plot_covariate_shift.py",
+    "plot_parquet_stream.py",
+    "weigh_parquet.py",
+    "plot_deep_digits.py",
+    "plot_deep_text.py",
+    "plot_deep_point_clouds.py",
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
+    "ignore_pattern": "^_",
+    "within_subsection_order": FunctionSortKey(EXAMPLES.index),
     "gallery_dirs": "auto_examples",
     # What each example calls, for the galleries on the pages of the API reference.
     "backreferences_dir": "generated/backreferences",

@@ -1,44 +1,28 @@
 """
-Point clouds with wrong labels
-==============================
+When do weights gain a network nothing?
+=======================================
 
-A small PointNet [1]_ learns to name shapes from points on their surfaces. The training set has a long tail, twenty
-spheres for every pyramid, and three in ten labels are wrong; five clouds of each shape are trusted. After ten epochs of
-plain loss every epoch ends with a refit of the sample weights, by optimal transport between the features of the
-training clouds, as the network pooled them in that epoch, and those of the trusted clouds.
+When wrong labels do no harm. A small PointNet [1]_ learns to name shapes from points on their surfaces. The training
+set has a long tail, twenty spheres for every pyramid, and three in ten labels are wrong; five clouds of each shape are
+trusted. After ten epochs of plain loss every epoch ends with a refit of the sample weights, by optimal transport
+between the features of the training clouds, as the network pooled them in that epoch, and those of the trusted clouds.
 
-Three runs, which differ only after these ten epochs and share everything else, the trusted clouds as an additional
-loss included:
-
-- *plain*: all weights stay one;
-- *balanced*: weights by class;
-- *OT*: weights by optimal transport.
-
-A fourth learns from the *trusted* clouds *only*, for as many steps.
+Three runs share everything but the weights after these ten epochs: *plain*, *balanced* and *skotw*. A fourth learns
+from the *trusted* clouds *only*, for as many steps. Training, table and picture are in ``_network_runs.py`` beside
+this file.
 
 .. [1] C. R. Qi, H. Su, K. Mo and L. J. Guibas. "PointNet: Deep Learning on Point Sets for 3D Classification and
        Segmentation". CVPR 2017, arXiv:1612.00593.
 """
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
-import torch
+from _network_runs import compare, picture, print_table
 from scipy.spatial.transform import Rotation
-from sklearn.metrics import balanced_accuracy_score
-from skorch.callbacks import Callback, EpochScoring
-from skorch.dataset import Dataset
-from skorch.helper import predefined_split
 from torch import nn
 
 from skotw import OTSampleWeighter
 from skotw.datasets import flip_labels, make_long_tailed
-from skotw.deep import OTWeightedNetClassifier
 from skotw.meta import balanced_meta_split
-from skotw.metrics import mislabel_auc
-
-STAGE_1, EPOCHS, SEEDS = 10, 30, range(3)
 
 # %%
 # The data
@@ -113,108 +97,20 @@ class PointNet(nn.Module):
 
 
 # %%
-# Training
-# --------
-# The three runs are one net with three weighters. Label cost alone is class balance; a very large regularisation
-# returns the prior, and a uniform one is no weighting. At the default regularisation of the deep path, 0.05, a
-# warning said that the weights collapse, and to raise it. The learning rate is that of the plain run's best last epoch.
-# Both were chosen with other seeds than those below.
+# Three runs
+# ----------
+# The learning rate is that of the plain run's best last epoch, on other seeds than those below. Features of the same
+# shape lie close together here, and with a small ``reg`` a few clouds would carry most of the weight: it is 0.1.
 
-WEIGHTERS = {
-    "plain": OTSampleWeighter(prior="uniform", class_mass="meta", label_weight=0.0, reg=1e6),
-    "balanced": OTSampleWeighter(label_weight=1.0),
-    "OT": OTSampleWeighter(reg=0.1),
-}
-
-
-class KeepWeights(Callback):
-    """The weights after every epoch."""
-
-    def initialize(self):
-        self.weights_ = []
-        return self
-
-    def on_epoch_end(self, net, **kwargs):
-        self.weights_.append(getattr(net, "sample_weight_", None))
-
-
-def train(X, y, test, seed, **params):
-    """A trained net."""
-    torch.manual_seed(seed)
-    net = OTWeightedNetClassifier(
-        PointNet,
-        feature_layer="head",
-        criterion=nn.CrossEntropyLoss,
-        optimizer=torch.optim.Adam,
-        lr=2e-3,
-        batch_size=64,
-        iterator_train__shuffle=True,
-        train_split=test and predefined_split(Dataset(*test)),
-        callbacks=[
-            ("accuracy", EpochScoring("balanced_accuracy", name="accuracy", lower_is_better=False)),
-            ("keep", KeepWeights()),
-        ],
-        verbose=0,
-        **params,
-    )
-    return net.fit(X, y)
-
-
-runs = {name: [] for name in WEIGHTERS}
-last = {name: [] for name in [*WEIGHTERS, "trusted only"]}
-stages = {"warmup_epochs": STAGE_1, "max_epochs": EPOCHS}
-for seed in SEEDS:
-    X, y, wrong, meta, test = clouds(seed)
-    for name, weighter in WEIGHTERS.items():
-        net = train(X, y, test, seed, meta=meta, meta_loss_weight=1.0, weighter=weighter, **stages)
-        runs[name].append(net)
-        last[name].append(net.history[-1, "accuracy"])
-    n_epochs = EPOCHS * len(y) // len(meta[1])
-    net = train(*meta, None, seed, callbacks__reweighting=None, max_epochs=n_epochs)
-    last["trusted only"].append(balanced_accuracy_score(test[1], net.predict(test[0])))
-
-print("balanced accuracy on the test clouds, last epoch, mean and standard deviation of", len(SEEDS), "seeds")
-for name, values in last.items():
-    print(f"{name:>12}  {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}")
-curves = {name: np.mean([net.history[:, "accuracy"] for net in nets], axis=0) for name, nets in runs.items()}
-print("best epoch of the mean, in hindsight:", ", ".join(f"{name} {c.max():.3f}" for name, c in curves.items()))
+runs = compare(
+    PointNet, clouds, seeds=range(2), warmup=10, epochs=24, batch_size=64, weighter=OTSampleWeighter(reg=0.1)
+)
+print_table(runs)
 
 # %%
-# Weights gain nothing here: the three runs are level within their spread, although the wrong labels are found (see
-# below). By the last epoch the mistakes have not begun to cost the plain run accuracy, and so there is nothing to keep
-# it from. The trusted clouds alone are too few.
-#
-# What the weights do
-# -------------------
-# Of the last seed: the weights of right and of wrong labels in stage 2, relative to the mean of their class. They are
-# not told which labels are wrong.
+# The weights tell right labels from wrong ones, as the right picture and the last line above say. Whether that is worth
+# anything is in the left one: as long as the plain run has not begun to learn the mistakes, there is nothing to keep it
+# from. Look at the curve of a plain run before you expect weights to help: accuracy that falls after a peak is the
+# sign.
 
-net = runs["OT"][-1]
-weights = [w for w in dict(net.callbacks_)["keep"].weights_ if w is not None]
-relative = np.array([w / (np.bincount(y, w) / np.bincount(y))[y] for w in weights])
-epochs = np.arange(EPOCHS - len(weights), EPOCHS) + 1
-auc = mislabel_auc(weights[-1], y, wrong)
-print(f"after the last epoch a right label weighs more than a wrong one of its class in {auc:.1%} of pairs")
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-for name, curve in curves.items():
-    left.plot(np.arange(EPOCHS) + 1, curve, label=name)
-left.axhline(np.mean(last["trusted only"]), color="grey", linestyle="--", label="trusted only, last epoch")
-left.axvline(STAGE_1 + 0.5, color="grey", linestyle=":")
-left.text(STAGE_1 + 1, left.get_ylim()[1], "stage 2", color="grey", va="top")
-left.set(xlabel="epoch", ylabel="balanced accuracy, test clouds", title=f"mean of {len(SEEDS)} seeds")
-left.legend(loc="lower right")
-for mask, label, color in ((~wrong, "right label", "C0"), (wrong, "wrong label", "C3")):
-    low, middle, high = np.quantile(relative[:, mask], [0.25, 0.5, 0.75], axis=1)
-    right.plot(epochs, middle, color=color, label=f"{label}, median and quartiles")
-    right.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
-right.set(xlabel="epoch", ylabel="weight / mean weight of its label", title="weights of OT")
-right.xaxis.get_major_locator().set_params(integer=True)
-right.margins(y=0.2)  # room for the legend
-right.legend(loc="upper right")
-
-if "__file__" in globals():  # run as a script
-    folder = Path(__file__).parent / "output"
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "deep_point_clouds.png", dpi=120)
-    print("figure saved: examples/output/deep_point_clouds.png")
+figure = picture(runs)

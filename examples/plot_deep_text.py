@@ -1,20 +1,16 @@
 """
-Texts with wrong labels
-=======================
+Can a network that reads texts be weighed?
+==========================================
 
-Which part of SciPy does a docstring document? The texts are those of the installed package, and so is their imbalance:
-``scipy.stats`` has several times as many as ``scipy.integrate``. Three in ten training labels are wrong; five texts of
-each class are trusted. A network over token ids, as tokenisers give them, refits its sample weights after every epoch,
-by optimal transport between its features of the training texts and those of the trusted ones.
+Yes, if it can say what its features of a text are. Which part of SciPy does a docstring document? The texts are those
+of the installed package, and so is their imbalance: ``scipy.stats`` has several times as many as ``scipy.integrate``.
+Three in ten training labels are wrong, and five texts of each class are trusted. The network takes token ids, as
+tokenisers give them. After every epoch it refits its weights, by optimal transport between its features of the
+training texts and those of the trusted ones.
 
-Three runs, which share everything, the trusted texts as an additional loss included, but the weights after the first
-epochs of plain loss:
-
-- *plain*: all weights stay one;
-- *balanced*: weights by class;
-- *OT*: weights by optimal transport.
-
-A fourth learns from the *trusted* texts *only*, for as many steps.
+Three runs share everything but the weights after the first epochs: *plain*, *balanced* and *skotw*. A fourth learns
+from the *trusted* texts *only*, for as many steps. Training, table and picture are in ``_network_runs.py`` beside this
+file.
 """
 
 import ast
@@ -22,24 +18,14 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import scipy
-import torch
-from sklearn.metrics import balanced_accuracy_score
+from _network_runs import compare, picture, print_table
 from sklearn.model_selection import train_test_split
-from skorch.callbacks import Callback, EpochScoring
-from skorch.dataset import Dataset
-from skorch.helper import predefined_split
 from torch import nn
 
-from skotw import OTSampleWeighter
 from skotw.datasets import flip_labels
-from skotw.deep import OTWeightedNetClassifier
 from skotw.meta import balanced_meta_split
-from skotw.metrics import mislabel_auc
-
-STAGE_1, EPOCHS, SEEDS = 5, 25, range(3)
 
 # %%
 # The data
@@ -111,107 +97,16 @@ class Bag(nn.Module):
 
 
 # %%
-# Training
-# --------
-# One net with three weighters: label cost alone is class balance; a very large regularisation returns the prior, and a
-# uniform one is no weighting. The OT weighter is the default of the deep path. The learning rate was chosen on other
-# seeds than those below, by the last epoch of the plain run; half of it does as well there, more does worse.
+# Three runs
+# ----------
+# The learning rate was chosen on other seeds than those below, by the last epoch of the plain run.
 
-WEIGHTERS = {
-    "plain": OTSampleWeighter(prior="uniform", class_mass="meta", label_weight=0.0, reg=1e6),
-    "balanced": OTSampleWeighter(label_weight=1.0),
-    "OT": OTSampleWeighter(reg=0.05),
-}
-
-
-class KeepWeights(Callback):
-    """The weights after every epoch."""
-
-    def initialize(self):
-        self.weights_ = []
-        return self
-
-    def on_epoch_end(self, net, **kwargs):
-        self.weights_.append(getattr(net, "sample_weight_", None))
-
-
-def train(X, y, test, seed, **params):
-    """A trained net."""
-    torch.manual_seed(seed)
-    net = OTWeightedNetClassifier(
-        Bag,
-        feature_layer="head",
-        criterion=nn.CrossEntropyLoss,
-        optimizer=torch.optim.Adam,
-        lr=2e-3,
-        batch_size=32,
-        iterator_train__shuffle=True,
-        train_split=test and predefined_split(Dataset(*test)),
-        callbacks=[
-            ("accuracy", EpochScoring("balanced_accuracy", name="accuracy", lower_is_better=False)),
-            ("keep", KeepWeights()),
-        ],
-        verbose=0,
-        **params,
-    )
-    return net.fit(X, y)
-
-
-runs = {name: [] for name in WEIGHTERS}
-last = {name: [] for name in [*WEIGHTERS, "trusted only"]}
-stages = {"warmup_epochs": STAGE_1, "max_epochs": EPOCHS}
-for seed in SEEDS:
-    X, y, wrong, meta, test = documents(seed)
-    for name, weighter in WEIGHTERS.items():
-        net = train(X, y, test, seed, meta=meta, meta_loss_weight=1.0, weighter=weighter, **stages)
-        runs[name].append(net)
-        last[name].append(net.history[-1, "accuracy"])
-    n_epochs = EPOCHS * len(y) // len(meta[1])
-    net = train(*meta, None, seed, callbacks__reweighting=None, max_epochs=n_epochs)
-    last["trusted only"].append(balanced_accuracy_score(test[1], net.predict(test[0])))
-
-print("balanced accuracy on the test half, last epoch, mean and standard deviation of", len(SEEDS), "seeds")
-for name, values in last.items():
-    print(f"{name:>12}  {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}")
-curves = {name: np.mean([net.history[:, "accuracy"] for net in nets], axis=0) for name, nets in runs.items()}
-print("best epoch of the mean, in hindsight:", ", ".join(f"{name} {c.max():.3f}" for name, c in curves.items()))
+runs = compare(Bag, documents, seeds=range(2), warmup=5, epochs=20)
+print_table(runs)
 
 # %%
-# The plain and the balanced run get worse in the last epochs, as they learn the mistakes. The one with OT weights does
-# not, and ends above what the others reach in their best epoch. Trusted texts alone are far too few for a network that
-# learns its words from nothing.
-#
-# What the weights do
-# -------------------
-# Of the last seed: the weights of right and of wrong labels in stage 2, relative to the mean of their class. They are
-# not told which labels are wrong.
+# Left: the plain and the balanced run get worse in the end, when the network begins to learn the mistakes. Trusted
+# texts alone are far too few for a network that learns its words from nothing. Right, of the last seed: the weights of
+# right and of wrong labels relative to the mean of their class. The network is not told which labels are wrong.
 
-net = runs["OT"][-1]
-weights = [w for w in dict(net.callbacks_)["keep"].weights_ if w is not None]
-relative = np.array([w / (np.bincount(y, w) / np.bincount(y))[y] for w in weights])
-epochs = np.arange(EPOCHS - len(weights), EPOCHS) + 1
-auc = mislabel_auc(weights[-1], y, wrong)
-print(f"after the last epoch a right label weighs more than a wrong one of its class in {auc:.1%} of pairs")
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-for name, curve in curves.items():
-    left.plot(np.arange(EPOCHS) + 1, curve, label=name)
-left.axhline(np.mean(last["trusted only"]), color="grey", linestyle="--", label="trusted only, last epoch")
-left.axvline(STAGE_1 + 0.5, color="grey", linestyle=":")
-left.text(STAGE_1 + 1, left.get_ylim()[1], "stage 2", color="grey", va="top")
-left.set(xlabel="epoch", ylabel="balanced accuracy, test half", title=f"mean of {len(SEEDS)} seeds")
-left.legend(loc="lower right")
-for mask, label, color in ((~wrong, "right label", "C0"), (wrong, "wrong label", "C3")):
-    low, middle, high = np.quantile(relative[:, mask], [0.25, 0.5, 0.75], axis=1)
-    right.plot(epochs, middle, color=color, label=f"{label}, median and quartiles")
-    right.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
-right.set(xlabel="epoch", ylabel="weight / mean weight of its label", title="weights of OT")
-right.xaxis.get_major_locator().set_params(integer=True)
-right.margins(y=0.2)  # room for the legend
-right.legend(loc="upper right")
-
-if "__file__" in globals():  # run as a script
-    folder = Path(__file__).parent / "output"
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "deep_text.png", dpi=120)
-    print("figure saved: examples/output/deep_text.png")
+figure = picture(runs)

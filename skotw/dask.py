@@ -24,13 +24,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import Interval, fit_context, num_samples, safe_indexing
 from skotw._typing import ArrayLike, MatrixLike, RandomState
-from skotw._validation import check_index, check_weights, clean_labels, unchanged_on_error
+from skotw._validation import check_index, check_weights, clean_labels, set_all_or_none, unchanged_on_error
 from skotw._weighter.containers import Container
+from skotw._weighter.embedding import embed
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given, check_chunk
 from skotw._weighter.labels import target_kind
 from skotw._weighter.model import Stream
-from skotw._weighter.settings import can_stream, is_supervised
+from skotw._weighter.settings import Settings, can_stream, is_supervised
 
 __all__ = ["DaskSampleWeighter"]
 
@@ -168,7 +169,10 @@ class DaskSampleWeighter(BaseEstimator):
         chunks = _Chunks.of(X, y, sample_weight)
         X_meta, y_meta, sample_weight_meta = dask.compute(X_meta, y_meta, sample_weight_meta, traverse=False)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        plan = _Plan(self.sample_size, seed, y is not None and _have_labels(y_meta, weighter.target_type))
+        by_label = y is not None and _have_labels(y_meta, weighter.target_type)
+        settings = Settings.of(weighter)
+        finite = settings.embeds_by_itself and settings.metric not in ("precomputed", "nan_euclidean")
+        plan = _Plan(self.sample_size, seed, by_label, finite)
         with unchanged_on_error(self):
             sample = _total(chunks.tasks(_draw, plan), _join)
             if sample is None:
@@ -177,14 +181,15 @@ class DaskSampleWeighter(BaseEstimator):
                     "rows must have a positive weight."
                 )
             settled = clone(weighter).set_params(verbose=0)  # one line is for the whole fit
-            settled.fit(
-                sample.X,
-                sample.y,
-                X_meta,
-                y_meta,
-                sample_weight=sample.weight_of_all(),
-                sample_weight_meta=sample_weight_meta,
-            )
+            with _naming_the_sample(num_samples(sample.X)):
+                settled.fit(
+                    sample.X,
+                    sample.y,
+                    X_meta,
+                    y_meta,
+                    sample_weight=sample.weight_of_all(),
+                    sample_weight_meta=sample_weight_meta,
+                )
             intake, model = settled._intake, settled._model
             sums = _total(chunks.tasks(_learn, (intake, _one_thread(model))), _merge)
             fitted = replace(Stream(model.basis, *sums, None).fitted(), reliability=model.reliability)
@@ -219,6 +224,26 @@ class DaskSampleWeighter(BaseEstimator):
         """
         check_is_fitted(self)
         return self._lazy_weights(_Chunks.of(X, y, sample_weight))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, all of them or none.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, those of the weighter as ``weighter__name``.
+
+        Returns
+        -------
+        self : DaskSampleWeighter
+            The weighter. What it has learned stays, and does not change with its parameters.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown, or of a parameter of ``weighter=None``; nothing is set then.
+        """
+        return set_all_or_none(self, params, {"weighter": OTSampleWeighter.__name__})
 
     def _lazy_weights(self, chunks):
         model, dtype = _one_thread(self.weighter_._model), np.asarray(self.weighter_.potentials_).dtype
@@ -432,6 +457,20 @@ class _naming_the_chunk:  # noqa: N801 (reads as a function)
             error.add_note(f"This happened in chunk {self.number} of X, counted from 0.")
 
 
+class _naming_the_sample:  # noqa: N801 (reads as a function)
+    """Notes on an error that names a row which rows are counted."""
+
+    def __init__(self, n_rows):
+        self.n_rows = n_rows
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is not None and "row " in str(error):
+            error.add_note(f"Rows of X are counted within the sample of {self.n_rows} rows that was drawn of them.")
+
+
 def _total(tasks, merge):
     """What the tasks' results add up to, in a tree; the order of sums, hence every bit, is always the same."""
     while len(tasks) > 1:
@@ -464,11 +503,19 @@ class _Plan:
     seed : int
     by_label : bool
         Whether labels are to have the same number of rows, as far as they have so many.
+    finite : bool
+        Whether rows of arrays must be finite as they come.
     """
 
     size: int
     seed: int
     by_label: bool
+    finite: bool = False
+
+    def check(self, X, numbers):
+        """Refuse drawn rows while their numbers in the chunk are known."""
+        if self.finite and not isinstance(X, pd.DataFrame):
+            embed(None, X, "X", kept=numbers)
 
     def labels(self, y, n):
         """Code of each row's label, and by label, in the order of the codes, the number of rows."""
@@ -524,7 +571,11 @@ class _Sample:
 
     def drawn(self):
         """The sample without the rows that are not drawn."""
-        return self.take(np.flatnonzero(self.numbers < self.chances()))
+        return self.take(self.drawn_rows())
+
+    def drawn_rows(self):
+        """Indices of the rows that are drawn."""
+        return np.flatnonzero(self.numbers < self.chances())
 
     def take(self, index):
         y, weight, numbers = (None if x is None else x[index] for x in (self.y, self.weight, self.numbers))
@@ -547,10 +598,14 @@ def _draw(number, given, plan):
     weight = None if given.sample_weight is None else check_weights(given.sample_weight, "sample_weight", n)
     y = None if y is None else clean_labels(y, "y") if plan.by_label else np.asarray(y)
     rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(number,)))
-    kept = slice(None) if weight is None else weight > 0
+    kept = np.arange(n) if weight is None else np.flatnonzero(weight > 0)
     _, n_rows = plan.labels(None if y is None else y[kept], n)
     sample = _Sample(plan, X, y, weight, rng.random(n), n_rows)
-    return sample.drawn() if weight is None else sample.take(np.flatnonzero(kept)).drawn()
+    sample = sample if weight is None else sample.take(kept)
+    drawn = sample.drawn_rows()
+    sample = sample.take(drawn)
+    plan.check(sample.X, kept[drawn])
+    return sample
 
 
 def _join(samples):

@@ -165,6 +165,8 @@ def test_speed_suite(tmp_path, capsys, monkeypatch):
     assert [record["N"] for record in records] == [300, 600]  # both sweeps pass through the base, which runs once
     assert all(record["first"] > 0 and record["again"] > 0 and record["gemm"] > 0 for record in records)
     assert "x gemm" in capsys.readouterr().out
+    module.main([*command, "ArgKmin", "--minutes", "0"])
+    assert "The time is over" in capsys.readouterr().out
     error = SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nMemoryError: of matrices")
     monkeypatch.setattr(module.subprocess, "run", lambda *args, **kwargs: error)
     module.main([*command, "ArgKmin"])  # the weighter has been measured
@@ -186,6 +188,9 @@ def test_contenders_of_the_speed_suite_do_what_they_say(monkeypatch):
     assert np.argmin(((data.X[0] - data.Z) ** 2).sum(axis=1)) == results["ArgKmin"][0]
     data.y_mixed = data.y
     np.testing.assert_allclose(module.CONTENDERS["weighter"][0](data, 1) / 300, results["POT"], rtol=1e-3)
+    np.testing.assert_allclose(results["solve"], results["POT"], rtol=1e-3)
+    np.testing.assert_allclose(results["blocks"], results["solve"], rtol=1e-4)
+    np.testing.assert_allclose(module.CONTENDERS["hard"][0](data, 1) / 300, results["solve hard"], rtol=1e-3)
 
 
 def test_page_of_the_speed_suite(tmp_path, monkeypatch):
@@ -199,14 +204,22 @@ def test_page_of_the_speed_suite(tmp_path, monkeypatch):
             times = {"first": factor * product + 1.0, "again": factor * product, "gemm": product, "added_mib": 4.0}
             one = {"key": module.key(name, size), "contender": name, **size, "threads": 2, "cpu": "a machine"}
             records.append({**one, **times})
+    for name, factor in (("solve", 2.0), ("weighter", 2.4)):
+        times = {"first": 1.5 * factor * product, "again": factor * product, "gemm": product, "added_mib": 4.0}
+        records.append({**one, **times, "key": module.key(name, module.LARGE), "contender": name, **module.LARGE})
     records.append({**one, "key": "POT, too large", "contender": "POT", "failed": "MemoryError"})
     out.write_text("".join(json.dumps(record) + "\n" for record in records))
     module.main(["--out", str(out), "--report", str(tmp_path / "results")])
     page = (tmp_path / "results" / "speed.rst").read_text()
-    rows = {line.split()[0]: line.split() for line in page.splitlines() if line.startswith(("weighter", "ArgKmin"))}
+    lines = [line for line in page.splitlines() if " / " not in line]
+    rows = {line.split()[0]: line.split() for line in lines if line.startswith(("weighter", "ArgKmin"))}
     assert rows["weighter"][1:] == ["100,000", "1040.0", "40.0", "2.00", "4", "1.00", "1.00"]
     assert rows["ArgKmin"][4] == "5.00"
     assert "- POT, too large: MemoryError" in page
+    assert [line.split()[-5:] for line in page.splitlines() if " / " in line] == [
+        ["2.00", "at", "most", "1.8", "missed"],
+        ["1.20", "at", "most", "1.25", "hit"],
+    ]
     assert (tmp_path / "results" / "speed.svg").read_text().count("ArgKmin") >= 1
     assert module.curves(records, module.BASE, "M")["weighter"][0][0] == 50
     out.write_text("")

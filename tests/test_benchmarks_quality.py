@@ -492,7 +492,13 @@ def test_the_residual_network_is_trained_on_augmented_images(networks, monkeypat
 
     toy = toy_images(2)
     monkeypatch.setattr(networks, "_load_cifar", lambda folder, imbalance: toy)
-    (source,) = [source for source in networks.network_sources("image", "somewhere") if source.name != "digits"]
+    sources = {source.name: source for source in networks.network_sources("image", "somewhere")}
+    small = sources["CIFAR-10-LT, 16 pixels"].make("clean", 100, 0)
+    whole = sources["CIFAR-10-LT"].make("clean", 100, 0)
+    assert small.X.shape == (len(whole.y), 3, 16, 16)
+    np.testing.assert_allclose(small.X.mean((2, 3)), whole.X.mean((2, 3)), atol=1e-5)
+    np.testing.assert_allclose(small.X_test[0, 1, 2, 3], whole.X_test[0, 1, 4:6, 6:8].mean(), rtol=1e-5)
+    source = sources["CIFAR-10-LT"]
     source = replace(source, training=replace(source.training, stage_1=1, stage_2=1))
     names = ["LDAM-DRW", "skotw"]
     _, records = networks.run_cell(
@@ -503,6 +509,7 @@ def test_the_residual_network_is_trained_on_augmented_images(networks, monkeypat
     assert (facts["n_train"], facts["n_classes"]) == (pytest.approx(100, abs=5), 10)
     assert facts["imbalance"] == pytest.approx(2, abs=0.3)  # fewer rows of every class
     X = np.arange(2 * 3 * 32 * 32, dtype="float32").reshape(2, 3, 32, 32)
+    assert networks.augmented([(small.X[0], 4)])[0].shape == (1, 3, 16, 16)
     images, labels = networks.augmented([(X[0], 4), (X[1], 5)])
     assert labels.tolist() == [4, 5]
     assert set(images[1].flatten().tolist()) <= {0.0, *X[1].ravel().tolist()}

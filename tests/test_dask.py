@@ -501,3 +501,35 @@ def test_a_worker_that_dies_while_it_learns_changes_nothing(sets, tmp_path):
         assert_allclose(found[name], expected, rtol=1e-12)
     assert "sample_weight must not be negative" in str(found["error"])
     assert "This happened in chunk" in str(found["error"])
+
+
+def test_parameters_of_the_default_weighter_name_the_remedy():
+    weighter = DaskSampleWeighter()
+    with pytest.raises(ValueError, match=r"weighter=None has no parameters. Pass weighter=OTSampleWeighter\(\)"):
+        weighter.set_params(weighter__reg=0.3, sample_size=7)
+    assert weighter.sample_size == 50_000
+    assert weighter.set_params(weighter=OTSampleWeighter(), weighter__reg=0.3).weighter.reg == 0.3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_of_arrays_that_are_not_finite_are_named_within_their_chunk(sets, weighted):
+    X, y, X_meta, y_meta = sets
+    X, weight = X.copy(), np.ones(400)
+    X[[195, 200], 3] = np.nan
+    weight[[181, 195]] = 0.0  # a row that counts for nothing may hold anything
+    X[195, 3] = np.nan if weighted else 0.0
+    dX, dy, dw = chunked(X, y, weight if weighted else None)
+    with pytest.raises(ValueError, match="first in row 20, column 3") as raised:
+        DaskSampleWeighter(sample_size=1000).fit(dX, dy, X_meta, y_meta, sample_weight=dw)
+    assert any("chunk 2 of X" in note for note in raised.value.__notes__)
+
+
+def test_an_error_that_names_a_row_of_the_sample_says_so(sets):
+    X, y, X_meta, y_meta = sets
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    frame.loc[200, "c"] = np.inf
+    frame, labels = dd.from_pandas(frame, npartitions=3), dd.from_pandas(pd.Series(y), npartitions=3)
+    meta = pd.DataFrame(X_meta, columns=list("abcdef"))
+    with pytest.raises(ValueError, match="'c' contains infinity, first in row") as raised:
+        DaskSampleWeighter(sample_size=1000).fit(frame, labels, meta, y_meta)
+    assert any("sample of 400 rows" in note for note in raised.value.__notes__)

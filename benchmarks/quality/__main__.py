@@ -105,9 +105,9 @@ def tabular_part(suite, args):
 def network_part(suite, args):
     from . import networks
 
-    known = networks.CONTENDERS
+    groups = {"main": [*networks.MAIN], "ablation": [*networks.ABLATION]}
     sources = networks.network_sources(suite, args.data)
-    return Part(f"{suite}, networks", sources, known, {"main": [*known]}, ["network"], networks.run_cell)
+    return Part(f"{suite}, networks", sources, networks.CONTENDERS, groups, ["network"], networks.run_cell)
 
 
 def check_names(what, given, known):

@@ -24,7 +24,7 @@ from skotw._weighter.neighbour_value import NeighbourValue
 
 from .task import fit_weighted
 
-__all__ = ["ABLATION", "CHEAP", "CONTENDERS", "MAIN", "OURS", "Plan", "class_shares"]
+__all__ = ["ABLATION", "CHEAP", "CONTENDERS", "MAIN", "NETWORK_ABLATION", "OURS", "Plan", "class_shares"]
 
 MOST_KERNEL_ROWS = 4000  # kernel mean matching holds a matrix of rows x rows
 
@@ -344,3 +344,10 @@ ABLATION = {
     **{f"skotw, {n} trusted per class": partial(transport, n_meta=n) for n in (1, 3, 5)},
 }
 CONTENDERS = {**MAIN, **ABLATION}
+# Of networks; networks.py, which needs torch, has what they do.
+NETWORK_ABLATION = (
+    *(f"skotw, reg {reg:g}" for reg in (0.02, 0.05, 0.1, 0.2, 0.4)),
+    "skotw, labels read late",
+    "skotw, no trusted loss",
+    "balanced, no trusted loss",
+)

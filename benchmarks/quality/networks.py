@@ -11,7 +11,7 @@ import copy
 import time
 import warnings
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -30,14 +30,16 @@ from benchmarks._networks import ResNet
 from skotw import OTSampleWeighter
 from skotw.datasets import make_long_tailed
 from skotw.deep import OTWeightedNetClassifier
+from skotw.deep._feature_weighter import Settled
 from skotw.metrics import mislabel_auc
 
+from .contenders import NETWORK_ABLATION
 from .results import SCORE, failed, record
 from .sources import Source
 from .task import Task, at_most, draw, given_labels, trusted_count
 from .texts import N_TOKENS, as_tokens, text_loaders, text_task
 
-__all__ = ["CONTENDERS", "Training", "network_sources", "run_cell"]
+__all__ = ["ABLATION", "CONTENDERS", "MAIN", "Training", "network_sources", "run_cell"]
 
 META_LOSS = 1.0
 CIFAR_IMBALANCE, N_POINTS = 100, 256
@@ -152,6 +154,7 @@ class Draw:
         self.counts = torch.as_tensor(counts, dtype=torch.float32)
         self.by_class = self.counts.sum() / (len(counts) * self.counts)
         self.starts = {}
+        self.readings = None
 
     def params(self, **changed):
         t = self.training
@@ -180,7 +183,7 @@ class Draw:
         """Module, state of the optimizer and history, copied, after stage 1.
 
         "plain" and "LDAM" by their loss; "last epoch" is the former before its last epoch, of which the features are
-        wanted.
+        wanted. On the way :attr:`readings` comes to what skotw reads of the labels, which changes no training.
         """
         if kind not in self.starts:
             torch.manual_seed(self.task.seed)
@@ -189,11 +192,19 @@ class Draw:
             if kind == "LDAM":
                 module.head = NormedHead(module.head.in_features, module.head.out_features, bias=False)
             net = LossNet(module, with_meta=False, **self.params(**params)).initialize()
-            for _ in range(self.training.stage_1 - 1):
-                net.partial_fit(*self.noisy)
             if kind != "LDAM":
-                self.starts["last epoch"] = state_of(net)
-            self.starts["LDAM" if kind == "LDAM" else "plain"] = state_of(net.partial_fit(*self.noisy))
+                reading = OTWeightedNetClassifier(
+                    module, feature_layer="head", warmup_epochs=self.training.stage_1, **self.params()
+                ).initialize()
+                for _ in range(self.training.stage_1 - 1):
+                    reading.partial_fit(*self.noisy)
+                self.starts["last epoch"] = state_of(reading)
+                self.readings = reading.criterion_.sample_weights.settled
+                net.optimizer_.load_state_dict(reading.optimizer_.state_dict())
+                net.history = reading.history
+            while len(net.history) < self.training.stage_1:
+                net.partial_fit(*self.noisy)
+            self.starts["LDAM" if kind == "LDAM" else "plain"] = state_of(net)
         return copy.deepcopy(self.starts[kind])
 
     def go_on(self, cls, start="plain", data=None, each=None, **params):
@@ -203,6 +214,8 @@ class Draw:
         net = cls(module, **self.params(**params)).initialize()
         net.optimizer_.load_state_dict(optimizer)
         net.history = history
+        if cls is OTWeightedNetClassifier:
+            net.criterion_.sample_weights.settle(self.readings)  # as a checkpoint would
         while len(net.history) < self.training.stage_1 + self.training.stage_2:
             net.partial_fit(*(data or self.noisy))
             if each is not None:
@@ -261,10 +274,10 @@ def authors(draw):
     return {"balanced accuracy": scores[-1], BEST_EPOCH: max(scores), **draw.auc(net.weights_.cpu().numpy())}
 
 
-def by_transport(draw, **params):
+def by_transport(draw, *, meta_loss_weight=META_LOSS, **params):
     net = draw.go_on(
         OTWeightedNetClassifier, "last epoch", feature_layer="head", warmup_epochs=draw.training.stage_1,
-        meta_loss_weight=META_LOSS, **params,
+        meta_loss_weight=meta_loss_weight, **params,
     )  # fmt: skip
     found = {"balanced accuracy": draw.score(net), **draw.auc(net.sample_weight_)}
     weighter = net.reweighter_.weighter_
@@ -274,8 +287,17 @@ def by_transport(draw, **params):
     return found
 
 
+def read_late(draw):
+    """The trusted samples are asked at the end of stage 1 only."""
+    before, draw.readings = draw.start("plain") and draw.readings, Settled()
+    try:
+        return by_transport(draw)
+    finally:
+        draw.readings = before
+
+
 BEST_EPOCH = "authors, best epoch"
-CONTENDERS = {
+MAIN = {
     "plain": by_loss,
     "balanced": lambda draw: by_loss(draw, class_weight=draw.by_class),
     "trusted only": trusted_only,
@@ -287,7 +309,6 @@ CONTENDERS = {
     "Meta-Weight-Net": lambda draw: by_weighing(draw, MetaWeightNet),
     "authors": authors,
     "skotw": by_transport,
-    "skotw, reg auto": lambda draw: by_transport(draw, weighter=OTSampleWeighter()),
     "paper's setting": lambda draw: by_transport(
         draw, weighter=OTSampleWeighter(prior="uniform", n_prototypes=1, reg=0.1), refit_every="batch"
     ),
@@ -295,6 +316,22 @@ CONTENDERS = {
         draw, data=(draw.task.X[draw.task.right], draw.task.y[draw.task.right]), class_weight=draw.by_class
     ),
 }
+
+
+def at_reg(draw, reg):
+    return by_transport(draw, weighter=OTSampleWeighter(reg=reg))
+
+
+_VARIANTS = {
+    "skotw, labels read late": read_late,
+    "skotw, no trusted loss": lambda draw: by_transport(draw, meta_loss_weight=0.0),
+    "balanced, no trusted loss": lambda draw: by_loss(draw, class_weight=draw.by_class, with_meta=False),
+}
+ABLATION = {
+    name: _VARIANTS[name] if name in _VARIANTS else partial(at_reg, reg=float(name.split()[-1]))
+    for name in NETWORK_ABLATION
+}
+CONTENDERS = {**MAIN, **ABLATION}
 
 
 def run_cell(source, cell, todo):
@@ -395,6 +432,7 @@ def _image(folder):
     if folder is not None:
         training = Training(residual_network, 16, 6, collate=augmented)
         sources.append(_source("image", "CIFAR-10-LT", partial(_cifar, folder), training))
+        sources.append(_source("image", "CIFAR-10-LT, 16 pixels", partial(_small_cifar, folder), training))
     return sources
 
 
@@ -412,6 +450,17 @@ def _cifar(folder, noise, rows, seed):
     kept = np.concatenate(at_most(rows, [np.flatnonzero(y == c) for c in range(int(y.max()) + 1)]))
     X, y = X[kept], y[kept]
     return Task(X, given_labels(y, noise, seed), y, *parts["meta"], *parts["test"], seed)
+
+
+def _small_cifar(folder, noise, rows, seed):
+    """The same at half the resolution, a quarter of the work."""
+    task = _cifar(folder, noise, rows, seed)
+    return replace(task, **{name: _halved(getattr(task, name)) for name in ("X", "X_meta", "X_test")})
+
+
+def _halved(images):
+    n, channels, height, width = images.shape
+    return images.reshape(n, channels, height // 2, 2, width // 2, 2).mean((3, 5))
 
 
 def _text(folder):

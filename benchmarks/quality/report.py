@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from . import statistics
-from .contenders import ABLATION, CHEAP
+from .contenders import ABLATION, CHEAP, NETWORK_ABLATION
 
 __all__ = ["write"]
 
 OURS, BASE, ORACLE = "skotw", "balanced", "oracle"
+VARIANTS = (*ABLATION, *NETWORK_ABLATION)
 # Networks have contenders of their own; these need no weights learned from features, and are what ours must beat.
 CHEAP_NETWORKS = (
     "plain", "balanced", "trusted only", "focal loss", "LDAM-DRW", "logit adjustment", "balanced softmax",
@@ -56,7 +57,7 @@ def write(records, folder, half="all"):
 def section(suite, scores, lines, folder):
     """Parts of the page on one suite."""
     columns = columns_of(scores)
-    main = scores[~scores["contender"].isin(ABLATION)]
+    main = scores[~scores["contender"].isin(VARIANTS)]
     frames = {column: statistics.over_sets(main[mask.reindex(main.index)]) for column, mask in columns.items()}
     frames = {column: frame for column, frame in frames.items() if len(frame)}
     title = heading(suite.capitalize(), "-")
@@ -176,7 +177,7 @@ def notes(lines, columns):
         "reliability": "Estimated reliability of the labels",
     }
     for measure, title in titles.items():
-        chosen = lines[(lines["measure"] == measure) & ~lines["contender"].isin(ABLATION)].dropna(subset=["value"])
+        chosen = lines[(lines["measure"] == measure) & ~lines["contender"].isin(VARIANTS)].dropna(subset=["value"])
         rows = []
         for name, of_name in chosen.groupby("contender"):
             cells = []
@@ -206,7 +207,7 @@ def lost_tasks(suite, scores, columns):
 
 
 def ablation(scores, columns):
-    variants = [name for name in dict.fromkeys(scores["contender"]) if name in ABLATION]
+    variants = [name for name in dict.fromkeys(scores["contender"]) if name in VARIANTS]
     if not variants:
         return []
     chosen = scores[scores["contender"].isin([OURS, BASE, "skotw, scaled features", *variants])]

@@ -80,7 +80,7 @@ def gemm(data, n_rows, row_threads, blas):
                 list(pool.map(work, range(row_threads)))
 
 
-def solve_exact(data, compute):
+def solve_exact(data, compute, label_cost=LABEL_WEIGHT):
     """From the rows as they come to their weights."""
     cost = cosine_cost(unit_rows(data.X, compute), data.Z)
     scale = cost.mean(data.p, data.b, compute)
@@ -91,7 +91,7 @@ def solve_exact(data, compute):
         log_mass=np.log(data.b),
         log_ratio=-np.log(N_CLASSES * data.counts),
         column_group=data.y_meta,
-        label_cost=LABEL_WEIGHT,
+        label_cost=label_cost,
     )
     width = exact.tile_width(cost, len(data.Z), compute) or len(data.Z)
     partition = Partition.of(data.counts, rows_per_block(compute, width, data.X.itemsize))

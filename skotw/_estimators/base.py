@@ -108,14 +108,7 @@ class WeighsFirst(ShowsReport, BaseEstimator):
         self : estimator instance
             The estimator itself.
         """
-        for name in params:
-            own, _, nested = name.partition("__")
-            if nested and own in self._stands_for and params.get(own, getattr(self, own)) is None:
-                raise ValueError(
-                    f"{name} cannot be set, since {own}=None has no parameters. Pass {own}={self._stands_for[own]}() "
-                    "to set or search over its parameters."
-                )
-        return set_all_or_none(self, params)
+        return set_all_or_none(self, params, self._stands_for)
 
     @property
     def _stands_for(self):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
@@ -152,14 +152,14 @@ class _OneBlasThread:
         self.limit: Any = None
         self.owner: Thread | None = None
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self.lock:
             if not self.n_users:
                 self.n_threads = _current_blas_threads()
                 self.limit, self.owner = _blas().limit(limits=1), current_thread()
             self.n_users += 1
 
-    def leave(self) -> None:
+    def __exit__(self, *raised: object) -> None:
         with self.lock:
             self.n_users -= 1
             if self.n_users:
@@ -186,18 +186,13 @@ def blas_threads() -> int:
         return _ONE_BLAS_THREAD.n_threads if _ONE_BLAS_THREAD.n_users else _current_blas_threads()
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+def one_blas_thread() -> AbstractContextManager[None]:
     """BLAS stays on one thread while row blocks run on several: measured faster than the reverse.
 
     Products of other steps stay on one as well: BLAS threads that have worked go on spinning for tens of milliseconds,
     beside the threads of what comes next. Threads may enter and leave in any order.
     """
-    _ONE_BLAS_THREAD.enter()
-    try:
-        yield
-    finally:
-        _ONE_BLAS_THREAD.leave()
+    return _ONE_BLAS_THREAD
 
 
 def for_blocks(

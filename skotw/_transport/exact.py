@@ -22,14 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import half_precision
-from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, to_numpy
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, row_sums, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.problem import Problem, TransportResult
 
-TILE_COLUMNS, DEAR_TILE_COLUMNS = 128, 512  # wider tiles gain next to nothing
+TILE_COLUMNS = 256  # wider tiles gain less than fresh memory costs
 LEAST_COLUMNS = 80  # narrower ones read the rows too often
 ROUND_COLUMNS = 16  # of which products take several at a time
 TILE_BYTES = 100 * 2**20  # unless an entry is dear: fresh memory takes time, too
@@ -197,7 +197,7 @@ def tile_width(cost: Cost, n_columns: int, compute: Compute, n_rows: int | None 
         return 0
     dear = cost.work > DEAR
     memory = compute.cache_bytes if dear else min(compute.cache_bytes, TILE_BYTES)
-    widest = min(n_columns, DEAR_TILE_COLUMNS if dear else TILE_COLUMNS, memory // bytes_per_column)
+    widest = min(n_columns, TILE_COLUMNS, memory // bytes_per_column)
     if widest < min(n_columns, LEAST_COLUMNS):
         return 0
     n_tiles = -(-n_columns // widest)
@@ -269,12 +269,12 @@ class _Columns:
         mass = np.exp(self.problem.log_mass[self.tile.columns])
         own = np.divide(mass, self.total, out=np.zeros_like(mass), where=self.total > 0)
         scale = like(np.stack([own * self.other, own]), weights)
-        matmul, rows = self.tile.functions.matmul, self.tile.rows
+        rows = self.tile.rows
 
         def block_rows(block: Block, work: dict[str, Any]) -> None:
             E, out = self.tile.evaluate(block, work, fresh=False), weights[block.rows]
             for run in self.tile.layout.runs(block, self.tile.columns):
-                value = matmul(E[run.rows], run.of(scale))
+                value = row_sums(E[run.rows], run.of(scale))
                 out[run.rows] += value if self.tile.shift is not None else value * rows.weights[block.rows][run.rows]
 
         for_blocks(block_rows, self.tile.blocks, self.tile.compute, namespace(weights))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import exact
-from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, scratch, to_numpy
+from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, row_sums, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.device_memory import with_less_memory
@@ -64,7 +64,7 @@ class _Rows:
                 E = f.exp2(E, out=E)
                 sums = scratch(work, "sums", (block.n_rows, 1), self.reference)[:, 0]
                 for run in self.layout.runs(block, columns):
-                    sums[run.rows] = f.matmul(E[run.rows], run.of(self.factors[:, columns]))
+                    sums[run.rows] = row_sums(E[run.rows], run.of(self.factors[:, columns]))
             info = np.finfo(dtype_of(self.reference))
             if float(xp.min(sums)) > float(info.tiny) * 1e13 and float(xp.max(sums)) < float(info.max) * 1e-8:
                 return xp.log2(sums) + self.top

@@ -301,7 +301,8 @@ class ReliabilityMeter:
             return met
         cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
         itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
-        partition = Partition.of(ordered.counts, rows_per_block(compute, len(self.queries), itemsize))
+        # a block has several arrays of its size
+        partition = Partition.of(ordered.counts, rows_per_block(compute, 4 * len(self.queries), itemsize))
         new = kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
         new += self.histograms
         return replace(met, histograms=new)

@@ -48,6 +48,8 @@ _TABLES_OF_VOTES = 8
 _NEXT_TO_NOTHING = 1e-20
 # Rows around a trusted row of which it says what they are worth to their neighbours.
 _ROWS_TOLD_ABOUT = 100
+# Rows that take no more memory are sorted and standardised once, not in each of the ten walks over them.
+_FEW_BYTES = 2**24
 # Rows of which what is but a number per row is held in double precision.
 _ROWS_AT_A_TIME = 2**16
 
@@ -118,7 +120,7 @@ class Basis:
         return compute_of(self.settings.n_jobs)
 
     def sort(self, rows):
-        """Rows group by group, as the metric takes them; those of NumPy arrays stay where they are."""
+        """Rows group by group, as the metric takes them; those of large NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         belief = beliefs = None
@@ -136,6 +138,8 @@ class Basis:
                 weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
+        if isinstance(Z, LazyRows) and np.prod(Z.shape) * Z.dtype.itemsize <= _FEW_BYTES:
+            Z = Z[:]
         measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
         return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
 
@@ -280,7 +284,7 @@ class Start:
     reliability: LabelReliability | None
 
 
-def settle(checked, reduction=None, *, stream=False):
+def settle(checked, reduction=None, *, stream=False, reliability=None):
     """Settle what rows are measured by.
 
     Parameters
@@ -289,6 +293,8 @@ def settle(checked, reduction=None, *, stream=False):
     reduction : Reduction, optional
     stream : bool
         More rows will come, so that it is too early to miss a class.
+    reliability : LabelReliability, optional
+        Of the labels, where it is known already.
 
     Returns
     -------
@@ -324,7 +330,8 @@ def settle(checked, reduction=None, *, stream=False):
                 basis.compute.cache_bytes,
             )
         meter = meter.meet(ordered, basis.compute).summed(reduction.sum)
-    reliability = _estimate(meter, target, group_weight)
+    if reliability is None:
+        reliability = _estimate(meter, target, group_weight)
     if meter is not None:
         present = group_weight > 0
         squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))

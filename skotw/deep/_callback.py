@@ -60,8 +60,7 @@ class OTReweighting(Callback):
         Name of the layer whose input are the features, usually the last: ``"head"``, or ``"layers.4"`` as
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; None is ``OTSampleWeighter(reg=0.05)``. With ``reg="auto"`` the first refit settles it,
-        since the network later fits wrong labels too, and its features then vouch for them.
+        How weights are learned; None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
@@ -105,13 +104,18 @@ class OTReweighting(Callback):
     - ``weight_ess``, the effective sample size of the weights,
     - ``weight_max``, the largest weight,
     - ``transport_cost``, the minimised objective,
-    - ``refit_dur``, the seconds spent on refitting.
+    - ``refit_dur``, the seconds spent on weights.
 
     Where the outputs are scores of classes it records two accuracies as well. ``label_accuracy`` is the share of
     training labels that the network predicted in the training pass. ``meta_accuracy`` is that of trusted labels, in
-    epochs with a refit. Where the first is far above the second the network has learned labels by heart. The
-    reliability of the labels then stays unknown, as it does where trusted samples are drawn from the training split or
-    have a loss.
+    epochs in which the trusted samples were asked. Where the first is far above the second the network has learned
+    labels by heart.
+
+    A network that fits its labels, wrong ones too, has features that vouch for them. So the reliability of the labels
+    is read in stage 1: after its first, second, fourth, eighth, ... epoch and at its end, by up to 2,000 training
+    samples in evaluation mode. The lowest reading counts, and it stays. Epochs in which the network knows labels by
+    heart are left out. The reliability is unknown (NaN), and ``reg="auto"`` is 0.1, where all were; where trusted
+    samples are drawn from the training split; and where their loss is added from the first epoch on.
 
     List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``, so that a checkpoint with
     ``f_criterion``, which is skorch's default, has them. A criterion that is given as an instance is copied before. To

@@ -19,6 +19,9 @@ class EpochPlan:
         Each mini-batch is weighed by itself.
     collect : bool
         The training pass keeps the features that it computes, for the refit after it.
+    read : bool
+        At the end of the epoch the trusted samples are asked how reliable the labels are: after the first, second,
+        fourth, eighth, ... epoch of stage 1, while the network has not fitted single labels.
     refit : bool
         At the end of the epoch the weights are learned anew.
     weighted : bool
@@ -31,6 +34,7 @@ class EpochPlan:
     catch_up: bool
     batchwise: bool
     collect: bool
+    read: bool
     refit: bool
     weighted: bool
     meta_loss: bool
@@ -63,6 +67,7 @@ class EpochPlan:
             catch_up=catch_up,
             batchwise=batchwise,
             collect=refit and features == "cached",
+            read=epoch < warmup_epochs and epoch & (epoch - 1) == 0,
             refit=refit,
             weighted=weighted,
             meta_loss=stage_2 and meta_loss_weight > 0,

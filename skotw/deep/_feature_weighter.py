@@ -6,6 +6,7 @@ the cost and, where ``reg="auto"`` asks for them, the histograms behind the reli
 travel.
 """
 
+import json
 import math
 from dataclasses import dataclass, field, replace
 
@@ -22,11 +23,12 @@ from skotw._weighter.embedding import ScaleEmbedding, embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.feature_cost import GEMM_METRICS
 from skotw._weighter.input import Intake, check_chunk, check_sets, check_settings
+from skotw._weighter.label_reliability import LabelReliability
 from skotw._weighter.model import Reduction, Stream, settle, solve
 from skotw._weighter.report import RowGroups
 from skotw._weighter.settings import Settings, can_stream
 
-__all__ = ["all_reduce", "check_weighter", "fit_features", "weigh_features"]
+__all__ = ["Settled", "all_reduce", "check_weighter", "fit_features", "read_features", "weigh_features"]
 
 
 def all_reduce(values, op=dist.ReduceOp.SUM):
@@ -127,7 +129,94 @@ def check_weighter(weighter, X_meta, *, shared):
     return settings
 
 
-def fit_features(weighter, given, *, shared, mini_batch, labels_fitted):
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """What is asked of the trusted samples once for all: the network fits the labels later on.
+
+    Attributes
+    ----------
+    reliability : LabelReliability or None
+    classes : ndarray of shape (n_classes,) or None
+        Class indices, of which the reliability has precisions.
+    reg : float
+        What ``reg="auto"`` came to; NaN where it was a number, and before the first refit.
+    final : bool
+        Whether there has been a refit.
+    """
+
+    reliability: LabelReliability | None = None
+    classes: np.ndarray | None = None
+    reg: float = math.nan
+    final: bool = False
+
+    @classmethod
+    def of_json(cls, text, reg):
+        """What :meth:`to_json` has written, and ``reg`` beside it."""
+        reliability, classes, final = json.loads(text)
+        if reliability is not None:
+            parts = {name: np.array(part) if isinstance(part, list) else part for name, part in reliability.items()}
+            parts["query_class"] = parts["query_class"].astype(np.intp)
+            reliability = LabelReliability(**parts)
+        return cls(reliability, None if classes is None else np.array(classes), reg, final)
+
+    def to_json(self):
+        """All but ``reg``, for a checkpoint."""
+        reliability = None if self.reliability is None else vars(self.reliability)
+        return json.dumps([reliability, self.classes, self.final], default=np.ndarray.tolist)
+
+    def answers(self, weighter):
+        """Whether the weighter has nothing left to ask."""
+        return self.final and (weighter.reg != "auto" or math.isfinite(self.reg))
+
+    def lower(self, reliability, classes):
+        """The same with another reading, if that is lower: what a network has fitted of its labels only adds to it."""
+        if reliability is None or (self.reliability is not None and _rank(self.reliability) <= _rank(reliability)):
+            return self
+        return replace(self, reliability=reliability, classes=classes)
+
+    def reliability_of(self, classes):
+        """The reliability, with precisions of these classes."""
+        if self.reliability is None or self.classes is None or np.array_equal(classes, self.classes):
+            return self.reliability
+        places = np.minimum(np.searchsorted(self.classes, classes), len(self.classes) - 1)
+        known = self.classes[places] == classes
+        precision, precision_se = (
+            np.where(known, values[places], np.nan)
+            for values in (self.reliability.precision, self.reliability.precision_se)
+        )
+        return replace(self.reliability, precision=precision, precision_se=precision_se)
+
+
+def _rank(reliability):
+    """Lowest first; last are those of features that do not tell classes apart."""
+    return np.isnan(reliability.overall), reliability.label_information()
+
+
+def read_features(weighter, given, *, shared, mini_batch=False):
+    """How reliable the labels look, and of which classes; (None, None) where it is not asked.
+
+    Parameters
+    ----------
+    weighter, given, shared, mini_batch
+        As in :func:`fit_features`.
+
+    Returns
+    -------
+    reliability : LabelReliability or None
+    classes : ndarray of shape (n_classes,) or None
+    """
+    if weighter.reg != "auto" and (shared or mini_batch):
+        return None, None  # histograms are many numbers to send, and of a batch they say little
+    asking = OTSampleWeighter(**{**weighter.get_params(deep=False), "reg": 1.0})
+    settings = check_weighter(asking, given.X_meta, shared=shared)
+    reduction = (Processes if shared else Reduction)()
+    start = settle(check_sets(given, TensorIntake(settings, reduction=reduction), stream=True), reduction, stream=True)
+    if start.reliability is None:
+        return None, None
+    return start.reliability, start.basis.target.labels[start.group_weight > 0]
+
+
+def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled):
     """Weights learned from features.
 
     Parameters
@@ -141,34 +230,45 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted):
     mini_batch : bool
         The rows are a few of many, and need not have all classes.
     labels_fitted : bool
-        The features vouch for wrong labels, too: how reliable the labels are stays unknown.
+        The features vouch for wrong labels, too: they are not asked how reliable the labels are.
+    settled : Settled
+        By what came before.
 
     Returns
     -------
     fitted : OTSampleWeighter
         Another one, which holds NumPy arrays.
     weights : ndarray of shape (n_samples,)
+    settled : Settled
+        By now.
     """
+    final = settled.answers(weighter)
+    if not (final or labels_fitted):
+        settled = settled.lower(*read_features(weighter, given, shared=shared, mini_batch=mini_batch))
     new = OTSampleWeighter(**weighter.get_params(deep=False))
-    if labels_fitted and new.reg == "auto":
+    if new.reg == "auto" and final:
+        new.set_params(reg=settled.reg)
+    elif new.reg == "auto" and settled.reliability is None:
         new.set_params(reg=UNKNOWN_REG)
     settings = check_weighter(new, given.X_meta, shared=shared)
-    # Histograms are many numbers to send, and of a batch they say little.
-    reliability = not labels_fitted and (settings.reg == "auto" or not (shared or mini_batch))
-    reduction = (Processes if shared else Reduction)(reliability)
+    reduction = (Processes if shared else Reduction)(reliability=False)
     checked = check_sets(given, TensorIntake(settings, reduction=reduction), stream=shared or mini_batch)
-    start = settle(checked, reduction, stream=shared or mini_batch)
+    start = settle(checked, reduction, stream=shared or mini_batch, reliability=settled.reliability)
     if shared:
         fitted = Stream.begin(start, reduction).fitted()
         weights = fitted.weigh_sorted(start.ordered)
     else:
         fitted, weights = solve(start)
     weights = to_numpy(checked.chunk.scatter(weights))
+    if fitted.target.kind == "classes" and settled.reliability is not None:
+        fitted = replace(fitted, reliability=settled.reliability_of(fitted.target.labels[fitted.groups]))
     intake = Intake(settings, checked.intake.features, checked.intake.embedding, checked.intake.widen)
     # other processes have rows of which this one knows sums alone
     groups = None if shared else RowGroups.of(start.ordered, checked.chunk)
     new._publish(intake, _on_host(fitted), weights, weights, groups=groups)
-    return new, weights
+    if not final and (fitted.target.kind != "classes" or len(fitted.groups) > 1):  # one class says nothing
+        settled = replace(settled, reg=new.reg_ if weighter.reg == "auto" else math.nan, final=True)
+    return new, weights, settled
 
 
 def weigh_features(weighter, given):

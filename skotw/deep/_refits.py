@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from skorch.dataset import unpack_data
+from torch.utils.data import Subset
 
 from skotw._validation import warn
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw.meta._sampling import choose_evenly
 from skotw.metrics import effective_sample_size
 
 from ._epoch_plan import EpochPlan
@@ -27,6 +28,8 @@ __all__ = ["RefitSettings", "Refits"]
 
 # Labels that are numbers are compared with those of the meta set by so many of them.
 _LABELS_ASKED = 64
+# Training samples by which trusted ones say how reliable labels are.
+_READ = 2000
 # Below this share of the effective sample size of the prior weights, a few samples carry the training.
 _COLLAPSE = 0.1
 
@@ -74,6 +77,8 @@ class Refits:
         self.settings, self.weights, self.tap, self.meta = settings, weights, tap, meta
         self.n_train, self.distributed = n_train, distributed
         self.reweighter = OTReweighter(settings.weighter, distributed=distributed)
+        self.reweighter._settled = weights.settled
+        self._heart = None  # hits of training labels and of trusted ones, where they were learned by heart
         self.plan = None
         self.n_weighted = 0
         self._other_data = other_data
@@ -178,6 +183,8 @@ class Refits:
     def end_epoch(self, net, dataset_train):
         """Refit where it is time, and report."""
         self._labels.complete = True
+        if self.plan.read:
+            self._read_labels(net, dataset_train)
         if self.plan.refit:
             self._refit(net, dataset_train, self._pass if self.plan.collect else None)
         self._report(net.history)
@@ -234,8 +241,9 @@ class Refits:
 
     def _refit(self, net, dataset_train, kept=None):
         """Learn weights from the pass that trained, or from a clean one."""
-        cached = kept is not None
-        if not cached:
+        if not self.reweighter._settled.final:
+            self._read_labels(net, dataset_train)
+        if kept is None:
             kept = self._clean_pass(net, dataset_train)
         start = time.perf_counter()
         ids, features, labels = kept.of_transport(self.weights.trusted)
@@ -250,8 +258,7 @@ class Refits:
             features,
             labels,
             meta,
-            distributed=self.distributed,
-            labels_fitted=self._labels_fitted(net, kept, meta, dataset_train if cached else None),
+            labels_fitted=True,  # they have been read, if they could be
             sample_weight=shares,
             mini_batch=one_class,
         )
@@ -284,18 +291,15 @@ class Refits:
                 self._costs.append(self.reweighter.weighter_.objective_)
         self._seconds += time.perf_counter() - start
 
-    def _weights_of(self, features, labels, meta, *, distributed=False, **kwargs):
-        """Solve; ``reg="auto"`` is settled by the first solution of the training."""
-        weighter = self.settings.weighter
-        automatic = weighter is not None and weighter.reg == "auto"
-        if automatic and self.weights.reg.isfinite():
-            weighter, automatic = clone(weighter).set_params(reg=float(self.weights.reg)), False
-        reweighter = OTReweighter(weighter, distributed=distributed)
+    def _weights_of(self, features, labels, meta, **kwargs):
+        """Solve; what the first solution of the training settles is kept with the weights."""
         meta = () if meta is None else (meta.features, meta.labels)
-        found = self._each_once(reweighter.refit, features, labels, *meta, **kwargs)
-        self.reweighter = reweighter
-        if automatic and len(torch.unique(labels)) > 1:  # a batch of one class says nothing, and is not to settle it
-            self.weights.settle(reweighter.weighter_.reg_)
+        before = self.reweighter._settled
+        if not before.final:
+            self._warn_of_labels_learned()
+        found = self._each_once(self.reweighter.refit, features, labels, *meta, **kwargs)
+        if self.reweighter._settled is not before:
+            self.weights.settle(self.reweighter._settled)
         return found
 
     @property
@@ -303,26 +307,36 @@ class Refits:
         """Whether the network has trained on the trusted samples, too."""
         return self.meta is not None and (self.meta.drawn or self.plan.meta_loss)
 
-    def _labels_fitted(self, net, kept, meta, dataset_train):
-        """Whether features of these labels say nothing about how far the labels are right.
+    def _read_labels(self, net, dataset_train):
+        """Ask the trusted samples how reliable the labels are, by some training samples in evaluation mode.
 
-        They do not where the network has learned the labels by heart, and nobody can tell where the trusted samples
-        have trained it, too. The pass that trained met the network of all of the epoch, whose last steps may have been
-        bad ones: where ``dataset_train`` is given, a first suspicion is looked into by a clean pass.
+        They have nothing to say where they have trained the network, too, nor where it has learned the training labels
+        by heart. Its features then vouch for wrong labels as for right ones.
         """
-        if self._trusted_train:
-            return True
-        if self._scores is None:
-            return False
-        train, trusted = self._hits(kept), self._scores.hits(meta.outputs, meta.labels).cpu().numpy()
-        if self.distributed:  # all must come to the same view, and their batch norms differ
-            trusted = all_reduce(trusted) / all_reduce(1.0)
-        if not learned_by_heart(train, trusted):
-            return False
-        if dataset_train is not None and "by heart" not in self._warned:
-            train = self._hits(clean_pass(net, self.tap, dataset_train, self._scores))
-            if not learned_by_heart(train, trusted):
-                return False
+        if self.meta is None or self._trusted_train or self.reweighter._settled.final:
+            return
+        some = Subset(dataset_train, _some_of_each(dataset_train))
+        start = time.perf_counter()
+        with quietly():
+            kept, meta = clean_pass(net, self.tap, some, self._scores), self._embed_meta(net)
+        self._heart = None
+        if self._scores is not None:
+            train, trusted = self._hits(kept), self._scores.hits(meta.outputs, meta.labels).cpu().numpy()
+            if self.distributed:  # all must come to the same view, and their batch norms differ
+                trusted = all_reduce(trusted) / all_reduce(1.0)
+            if learned_by_heart(train, trusted):
+                self._heart = train, trusted
+        if self._heart is None:
+            _, features, labels = kept.of_transport(self.weights.trusted)
+            self._each_once(self.reweighter.read_labels, features, labels, meta.features, meta.labels)
+            self.weights.settle(self.reweighter._settled)
+        self._seconds += time.perf_counter() - start
+
+    def _warn_of_labels_learned(self):
+        """Warn where nothing is known of the labels since the network has learned them by heart."""
+        if self._heart is None or self.reweighter._settled.reliability is not None:
+            return
+        train, trusted = self._heart
         found = (
             f"The network predicts {_accuracy(train):.0%} of the training labels and {_accuracy(trusted):.0%} of the "
             "trusted ones: "
@@ -335,10 +349,9 @@ class Refits:
         self._warn_once(
             "by heart",
             f"{found}it has learned training labels by heart, and its features vouch for wrong ones, too. How reliable "
-            "the labels are stays unknown, and reg='auto' takes no account of it. Begin to weigh earlier: lower "
-            "warmup_epochs. Or let the network fit less closely.",
+            "the labels are stays unknown, and reg='auto' takes no account of it. Begin with a network that has not "
+            "trained on these labels yet, or let it fit less closely.",
         )
-        return True
 
     def _hits(self, kept):
         """Predicted labels and all labels of each class in a pass, of all processes."""
@@ -426,6 +439,16 @@ class _LabelsMet:
         new = self.values is None or len(values) > len(self.values)
         self.values = values
         return new
+
+
+def _some_of_each(dataset):
+    """Indices of some samples, as many of each class where the data set tells; labels that are no classes, any."""
+    known = stored_labels(dataset)
+    known = None if known is None else label_column(known).cpu().numpy()
+    codes = np.zeros(len(dataset), dtype=np.intp)
+    if known is not None and known.ndim == 1:
+        codes = np.unique(known, return_inverse=True)[1]
+    return choose_evenly(None, codes, _READ).tolist()
 
 
 def _accuracy(hits):

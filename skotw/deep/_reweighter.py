@@ -8,12 +8,11 @@ from skotw._transport.arrays import to_numpy
 from skotw._typing import ArrayLike
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
+from skotw._weighter.label_reliability import LabelReliability
 
-from ._feature_weighter import check_weighter, fit_features, weigh_features
+from ._feature_weighter import Settled, check_weighter, fit_features, read_features, weigh_features
 
-__all__ = ["DEFAULT_REG", "OTReweighter", "check_labels", "check_refits"]
-
-DEFAULT_REG = 0.05
+__all__ = ["OTReweighter", "check_labels", "check_refits"]
 
 
 class OTReweighter:
@@ -28,8 +27,7 @@ class OTReweighter:
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; it stays as it is. None is ``OTSampleWeighter(reg=0.05)``: learned features fit the
-        training labels, wrong ones as well, so that ``reg="auto"`` would trust the labels too much.
+        How weights are learned; it stays as it is. None is ``OTSampleWeighter()``, with ``reg="auto"``.
     distributed : bool, default=False
         The rows of each call are one part of the training set, and the other processes of ``torch.distributed`` call
         with the other parts at the same time and with the same trusted samples. The solution is that of all rows. Only
@@ -47,6 +45,13 @@ class OTReweighter:
     --------
     OTReweighting : The same as a callback of skorch.
     OTWeightedNetClassifier : A classifier around it.
+
+    Notes
+    -----
+    A network goes on to fit its labels, wrong ones as well, and its features then vouch for them. So the trusted
+    samples are asked once: the first :meth:`refit` settles how reliable the labels are and what ``reg="auto"`` comes
+    to, and later ones keep it. :meth:`read_labels` asks before, in the first epochs. Take a new object for other
+    training data. A pickle keeps what was settled.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class OTReweighter:
     def __init__(self, weighter: OTSampleWeighter | None = None, *, distributed: bool = False) -> None:
         self.weighter = weighter
         self.distributed = distributed
+        self._settled = Settled()
 
     @torch.no_grad()
     def refit(
@@ -102,8 +108,9 @@ class OTReweighter:
             it. The weights are those of the batch by itself, and a single sample has all of its weight. The reliability
             of so few labels is only estimated for ``reg="auto"``.
         labels_fitted : bool, default=False
-            The network has learned the labels by heart, so that its features vouch for wrong ones, too. Their
-            reliability is not asked for then, but stays unknown, and ``reg="auto"`` is 0.1.
+            The network has learned the labels by heart, or has trained on the trusted samples, so that its features
+            vouch for wrong labels, too. A first refit then does not ask how reliable they are: that stays unknown, and
+            ``reg="auto"`` is 0.1. Later refits do not ask in any case.
 
         Returns
         -------
@@ -123,20 +130,70 @@ class OTReweighter:
         if mini_batch and len(features) == 1:
             return torch.ones(1, device=device) if sample_weight is None else torch.as_tensor(sample_weight).to(device)
         with torch.autocast(torch.device(device).type, enabled=False):
-            given = Given(
-                _tensor(features, "features"),
-                _host(labels),
-                None if meta_features is None else _tensor(meta_features, "meta_features"),
-                _host(meta_labels),
-                _host(sample_weight),
-                _host(sample_weight_meta),
-            )
-            fitted, weights = fit_features(
-                weighter, given, shared=self.distributed, mini_batch=mini_batch, labels_fitted=labels_fitted
+            given = _given(features, labels, meta_features, meta_labels, sample_weight, sample_weight_meta)
+            fitted, weights, settled = fit_features(
+                weighter,
+                given,
+                shared=self.distributed,
+                mini_batch=mini_batch,
+                labels_fitted=labels_fitted,
+                settled=self._settled,
             )
         weights = torch.as_tensor(weights, device=device)
-        self.weighter_ = fitted
+        self.weighter_, self._settled = fitted, settled
         return weights
+
+    @torch.no_grad()
+    def read_labels(
+        self,
+        features: torch.Tensor,
+        labels: ArrayLike | torch.Tensor,
+        meta_features: torch.Tensor,
+        meta_labels: ArrayLike | torch.Tensor,
+        *,
+        sample_weight: ArrayLike | torch.Tensor | None = None,
+        sample_weight_meta: ArrayLike | torch.Tensor | None = None,
+    ) -> LabelReliability | None:
+        """Ask how reliable the labels are, without learning weights.
+
+        For the epochs before the first :meth:`refit`, while the network has not fitted single labels yet. What a
+        network has fitted can only make its labels look better, so that of several readings the lowest counts. After
+        the first refit nothing is asked any more.
+
+        Parameters
+        ----------
+        features : tensor of shape (n_samples, n_features)
+            Features of training samples; some thousand at random will do.
+        labels : tensor or array-like of shape (n_samples,)
+            Their labels.
+        meta_features : tensor of shape (n_meta, n_features)
+            Features of the trusted samples, by the same network.
+        meta_labels : tensor or array-like of shape (n_meta,)
+            Their labels.
+        sample_weight : tensor or array-like of shape (n_samples,), default=None
+            How much each sample counts beforehand.
+        sample_weight_meta : tensor or array-like of shape (n_meta,), default=None
+            How much each trusted sample counts within its class.
+
+        Returns
+        -------
+        reliability : LabelReliability or None
+            The lowest reading so far. None where labels are no classes, and with ``distributed`` unless
+            ``reg="auto"``.
+
+        Raises
+        ------
+        TypeError
+            As :meth:`refit`.
+        ValueError
+            As :meth:`refit`.
+        """
+        weighter = self._checked_weighter()
+        if not self._settled.answers(weighter):
+            with torch.autocast(_tensor(features, "features").device.type, enabled=False):
+                given = _given(features, labels, meta_features, meta_labels, sample_weight, sample_weight_meta)
+                self._settled = self._settled.lower(*read_features(weighter, given, shared=self.distributed))
+        return self._settled.reliability
 
     @torch.no_grad()
     def weigh(
@@ -178,7 +235,7 @@ class OTReweighter:
         return torch.as_tensor(weights, device=features.device)
 
     def _checked_weighter(self):
-        weighter = OTSampleWeighter(reg=DEFAULT_REG) if self.weighter is None else self.weighter
+        weighter = OTSampleWeighter() if self.weighter is None else self.weighter
         if not isinstance(weighter, OTSampleWeighter):
             raise TypeError(f"weighter must be an OTSampleWeighter or None; got {weighter!r}.")
         if weighter.metric == "precomputed":
@@ -223,7 +280,7 @@ def check_labels(weighter, labels, meta_labels):
     ValueError
         As :meth:`OTReweighter.refit`.
     """
-    weighter = OTSampleWeighter(reg=DEFAULT_REG) if weighter is None else weighter
+    weighter = OTSampleWeighter() if weighter is None else weighter
     plain = {"metric": "cosine", "embedding": None, "cost_scale": 1.0, "reg": 1.0, "reg_prior": 0.0}
     plain |= {"max_weight": None, "solver": "exact", "verbose": 0}
     probe = OTReweighter(type(weighter)(**{**weighter.get_params(deep=False), **plain}))
@@ -231,6 +288,18 @@ def check_labels(weighter, labels, meta_labels):
     rows, meta_rows = (torch.stack([torch.ones(n), torch.arange(n) / n], 1) for n in map(len, (labels, meta_labels)))
     # one class alone, as a chunk of partial_fit may have, is weighed as a mini-batch is
     probe.refit(rows, labels, meta_rows, meta_labels, mini_batch=len(labels) == 2, labels_fitted=True)
+
+
+def _given(features, labels, meta_features, meta_labels, sample_weight, sample_weight_meta):
+    """Both sets, tensors of rows and NumPy arrays beside them."""
+    return Given(
+        _tensor(features, "features"),
+        _host(labels),
+        None if meta_features is None else _tensor(meta_features, "meta_features"),
+        _host(meta_labels),
+        _host(sample_weight),
+        _host(sample_weight_meta),
+    )
 
 
 def _tensor(features, name):

@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call
 
 from ._feature_tap import logits_of, unwrapped
+from ._feature_weighter import Settled
 
 __all__ = ["SampleWeights", "own_criterion", "weighted_loss"]
 
@@ -32,6 +33,8 @@ class SampleWeights(nn.Module):
         Ids of training samples that are the meta set.
     reg : tensor of shape ()
         What the first refit made of ``reg="auto"``; NaN before.
+    reliability : tensor of bytes
+        How reliable the labels are, as :meth:`settle` writes it; empty before it was asked.
     classes : tensor of bytes
         Labels of the classes, as :meth:`remember` writes them; empty where nobody said.
     step : callable or None
@@ -49,6 +52,7 @@ class SampleWeights(nn.Module):
         self.register_buffer("weight", torch.empty(0))
         self.register_buffer("trusted", torch.empty(0, dtype=torch.int64))
         self.register_buffer("reg", torch.tensor(math.nan))
+        self.register_buffer("reliability", torch.empty(0, dtype=torch.uint8))
         self.register_buffer("classes", torch.empty(0, dtype=torch.uint8))
         self.step = None
         self.per_sample = False
@@ -92,7 +96,7 @@ class SampleWeights(nn.Module):
     def forget(self):
         """Be as new."""
         self.weight, self.trusted = self.weight[:0], self.trusted[:0]
-        self.reg = torch.full_like(self.reg, math.nan)
+        self.reg, self.reliability = torch.full_like(self.reg, math.nan), self.reliability[:0]
 
     def start_even(self, n_samples):
         """Give all samples the same weight."""
@@ -108,9 +112,16 @@ class SampleWeights(nn.Module):
             weight = torch.ones(n_samples, device=new.device)
         self.weight = weight.index_copy(0, ids, new)
 
-    def settle(self, reg):
-        """Keep what ``reg="auto"`` came to."""
-        self.reg = torch.tensor(reg)
+    def settle(self, settled):
+        """Keep what has been asked of the trusted samples."""
+        self.reg = torch.tensor(settled.reg)
+        self.reliability = self._bytes(settled.to_json())
+
+    @property
+    def settled(self):
+        """What has been asked of the trusted samples so far."""
+        reg, text = float(self.reg), bytes(self.reliability.tolist())
+        return Settled.of_json(text, reg) if text else Settled(reg=reg, final=math.isfinite(reg))
 
     def trust(self, ids):
         """Keep which training samples are the meta set; none of them with no ids."""
@@ -145,7 +156,10 @@ class SampleWeights(nn.Module):
             text = json.dumps([classes.dtype.str, values.tolist()])
         except TypeError:
             text = ""
-        self.classes = torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.classes.device)
+        self.classes = self._bytes(text)
+
+    def _bytes(self, text):
+        return torch.tensor(list(text.encode()), dtype=torch.uint8, device=self.classes.device)
 
     def recall(self):
         """The labels of classes that were kept, or None."""
@@ -185,8 +199,9 @@ class SampleWeights(nn.Module):
             self.step = step
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        """Weights of a checkpoint have the size of its training set; those of earlier versions have no classes."""
-        state_dict.setdefault(prefix + "classes", self.classes[:0])
+        """Weights of a checkpoint have the size of its training set; those of earlier versions have fewer parts."""
+        for name in ("classes", "reliability"):
+            state_dict.setdefault(prefix + name, getattr(self, name)[:0])
         for name, buffer in list(self._buffers.items()):
             if prefix + name in state_dict:
                 self._buffers[name] = state_dict[prefix + name].detach().clone().to(buffer.device)

@@ -24,8 +24,10 @@ def planned(epoch, **params):
 @pytest.mark.parametrize(
     ("epoch", "params", "does"),
     [
-        (1, {}, set()),
+        (1, {}, {"read"}),
         (2, {}, {"refit", "collect"}),
+        # labels are read more and more rarely, until the first refit
+        *((epoch, {"warmup_epochs": 9}, {"read"} if epoch in (1, 2, 4, 8) else set()) for epoch in range(1, 9)),
         (3, {"learned": True}, {"stage_2", "weighted", "refit", "collect"}),
         # features from a pass of its own
         (2, {"features": "clean"}, {"refit"}),
@@ -34,7 +36,7 @@ def planned(epoch, **params):
         (2, {"refit_every": 3}, {"refit", "collect"}),
         (3, {"refit_every": 3, "learned": True}, {"stage_2", "weighted", "refit", "collect"}),
         (4, {"refit_every": 3, "learned": True}, {"stage_2", "weighted"}),
-        (2, {"refit_every": 2, "warmup_epochs": 5}, set()),
+        (3, {"refit_every": 3, "warmup_epochs": 5}, set()),
         # mini-batches by themselves, and all of them at the end of stage 1
         (2, {"refit_every": "batch"}, {"refit", "collect"}),
         (3, {"refit_every": "batch"}, {"stage_2", "batchwise", "weighted"}),
@@ -46,7 +48,7 @@ def planned(epoch, **params):
         # the epoch that was to learn them was interrupted
         (3, {"refit_every": 10}, {"stage_2", "refit", "collect"}),
         # weights of other data are learned before they are used, in stage 1 not at all
-        (2, {"other_data": True, "warmup_epochs": 4}, set()),
+        (3, {"other_data": True, "warmup_epochs": 4}, set()),
         (3, {"other_data": True, "refit_every": 2}, {"stage_2", "catch_up", "weighted"}),
         # trusted samples have a loss in stage 2 only
         (2, {"meta_loss_weight": 1.0}, {"refit", "collect"}),

@@ -13,6 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighter
+from tests.deep._nets import blobs
 
 # rows of dead units, all zero, are on both sides
 pytestmark = pytest.mark.filterwarnings("ignore:.*trusted rows are also training rows")
@@ -218,8 +219,9 @@ def test_distributed_needs_a_meta_set(sets):
 
 def test_default_weighter(sets):
     X, y, X_meta, y_meta = tensors(sets)
-    expected = OTReweighter(OTSampleWeighter(reg=0.05)).refit(X, y, X_meta, y_meta)
-    np.testing.assert_array_equal(OTReweighter().refit(X, y, X_meta, y_meta).numpy(), expected.numpy())
+    reweighter, expected = OTReweighter(), OTSampleWeighter().fit(*sets)
+    np.testing.assert_allclose(reweighter.refit(X, y, X_meta, y_meta).numpy(), expected.sample_weight_, rtol=2e-4)
+    assert reweighter.weighter_.reg_ == pytest.approx(expected.reg_, rel=1e-4)
 
 
 @pytest.mark.parametrize("reg", ["auto", 0.2])
@@ -230,8 +232,106 @@ def test_labels_that_are_fitted_are_not_asked(sets, reg):
     assert np.isnan(reweighter.weighter_.label_reliability_.overall)
     expected = OTSampleWeighter(reg=0.1 if reg == "auto" else reg).fit_weights(*sets)
     np.testing.assert_allclose(found.numpy(), expected, rtol=2e-4)
-    assert np.isfinite(reweighter.refit(X, y, X_meta, y_meta).numpy()).all()
-    assert np.isfinite(reweighter.weighter_.label_reliability_.overall)
+    asked = OTReweighter(OTSampleWeighter(reg=reg))
+    asked.refit(X, y, X_meta, y_meta)
+    assert np.isfinite(asked.weighter_.label_reliability_.overall)
+
+
+@pytest.fixture
+def vouching():
+    """Rows of which three in ten have wrong labels; and as a network sees them that knows the labels by heart."""
+    (X, y), (X_meta, y_meta) = blobs((60, 60, 60)), blobs((10, 10, 10), seed=1)
+    rng = np.random.default_rng(0)
+    given = np.where(rng.random(len(y)) < 0.3, (y + rng.integers(1, 3, len(y))) % 3, y)
+
+    def known(rows, labels):
+        return (0.2 * rows + 3 * np.eye(rows.shape[1])[labels]).astype(np.float32)
+
+    return tensors((X, given, X_meta, y_meta)), tensors((known(X, given), given, known(X_meta, y_meta), y_meta))
+
+
+def test_the_lowest_reading_counts(vouching):
+    honest, fitted = vouching
+    low, high = (OTReweighter().read_labels(*rows).overall for rows in (honest, fitted))
+    assert low < 0.8 < 0.95 < high
+    for readings in ((honest, fitted), (fitted, honest)):
+        reweighter = OTReweighter()
+        for rows in readings:
+            found = reweighter.read_labels(*rows)
+        assert found.overall == low
+        reweighter.refit(*fitted)  # which reads once more
+        assert reweighter.weighter_.label_reliability_.overall == low
+        assert reweighter.weighter_.reg_ < 0.39
+    alone = OTReweighter()
+    alone.refit(*fitted)
+    assert alone.weighter_.reg_ > 0.39
+
+
+@pytest.mark.parametrize("reg", ["auto", 0.2])
+def test_later_refits_ask_nothing(vouching, reg, monkeypatch):
+    honest, fitted = vouching
+    reweighter = OTReweighter(OTSampleWeighter(reg=reg))
+    reweighter.refit(*honest)
+    first = reweighter.weighter_
+    monkeypatch.setattr("skotw._weighter.model.ReliabilityMeter.of", None)  # nor could they
+    monkeypatch.setattr("skotw._weighter.model.own_class_votes", None)
+    weights = reweighter.refit(*fitted)
+    assert reweighter.weighter_.reg_ == first.reg_
+    assert reweighter.weighter_.label_reliability_ is first.label_reliability_
+    assert reweighter.read_labels(*fitted) is first.label_reliability_
+    monkeypatch.undo()
+    expected = OTSampleWeighter(reg=first.reg_).fit_weights(*(part.numpy() for part in fitted))
+    np.testing.assert_allclose(weights.numpy(), expected, rtol=2e-4)
+
+
+def test_a_new_wish_for_automatic_reg_is_met(sets):
+    """Though there have been refits at a constant."""
+    rows = tensors(sets)
+    reweighter = OTReweighter(OTSampleWeighter(reg=7.0))
+    reweighter.refit(*rows)
+    reweighter.weighter = OTSampleWeighter()
+    reweighter.refit(*rows)
+    assert reweighter.weighter_.reg_ <= 0.4001
+
+
+def test_batches_have_the_reading_of_their_classes(sets):
+    X, y, X_meta, y_meta = rows = tensors(sets)
+    reweighter = OTReweighter()
+    reweighter.refit(*rows)
+    whole = reweighter.weighter_
+    two = y != 1
+    reweighter.refit(X[two][:9], y[two][:9], X_meta, y_meta, mini_batch=True)
+    found = reweighter.weighter_
+    assert found.label_reliability_.overall == whole.label_reliability_.overall
+    np.testing.assert_array_equal(
+        found.label_reliability_.precision, whole.label_reliability_.precision[found.classes_]
+    )
+    assert found.reg_ == whole.reg_
+
+
+def test_a_failed_reading_leaves_the_last(sets):
+    X, y, X_meta, y_meta = rows = tensors(sets)
+    reweighter = OTReweighter()
+    found = reweighter.read_labels(*rows)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        reweighter.read_labels(X / 0, y, X_meta, y_meta)
+    with pytest.raises(TypeError, match="floating tensor"):
+        reweighter.read_labels(X.numpy(), y, X_meta, y_meta)
+    assert reweighter._settled.reliability is found
+
+
+def test_targets_that_are_no_classes_have_no_reading(sets):
+    X, _, X_meta, _ = tensors(sets)
+    assert OTReweighter().read_labels(X, X[:, 0], X_meta, X_meta[:, 0]) is None
+
+
+def test_a_pickle_keeps_what_was_settled(vouching):
+    honest, fitted = vouching
+    reweighter = OTReweighter()
+    reweighter.read_labels(*honest)
+    loaded = pickle.loads(pickle.dumps(reweighter))
+    np.testing.assert_array_equal(loaded.refit(*fitted).numpy(), reweighter.refit(*fitted).numpy())
+    assert loaded.weighter_.reg_ == reweighter.weighter_.reg_
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,11 @@ def test_tiles_are_as_wide_as_memory_and_work_make_worthwhile():
 
     assert width(1000, 500, 16) == 0  # as quick to evaluate twice
     assert width(1000, 100, 64) == 100
-    assert width(1000, 200, 64) == 112  # in two halves, not 128 and 72, but for a multiple of 16
+    assert width(1000, 400, 64) == 208  # in two halves, not 256 and 144, but for a multiple of 16
     most = exact.TILE_BYTES // 4
     assert width(most // 100, 1000, 64) == 100
-    assert width(1000, 1000, 512) == 512  # entries so dear that rows had better be read once
     assert width(most // 50, 1000, 64) == 0  # so few columns fit that the rows would be read too often
-    assert width(most // 50, 1000, 512) == 512  # dear enough to take more memory
+    assert width(most // 50, 1000, 512) == 256  # dear enough to take more memory
     assert width(1000, 500, 512, Compute(cache_bytes=4 * 1000 * 50)) == 0  # unless there is none
     assert width(10**6, 50, 64) == 0
     assert width(10**6, 50, 64, met=1000) == 50  # of the few that meet these columns

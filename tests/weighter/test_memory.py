@@ -7,6 +7,7 @@ import pytest
 from sklearn import config_context
 
 from skotw import OTSampleWeighter
+from skotw._weighter import model
 
 
 @pytest.mark.parametrize("order", ["mixed", "sorted"])
@@ -41,8 +42,9 @@ def test_rows_that_weigh_the_same_beforehand_take_few_numbers_each():
     weighter.fit(X, y, X_meta, y_meta)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # of 8 bytes: weights, classes, order, p and what p becomes when it sums to one; of 4: norms, and p in float32
-    assert peak < 52 * n
+    # of 8 bytes: weights, classes, order, p and what p becomes when it sums to one; of 4: norms, p in float32, and the
+    # sorted rows, which are few bytes here
+    assert peak < 56 * n
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "sqeuclidean", "manhattan"])
@@ -57,3 +59,16 @@ def test_rows_that_stay_where_they_are_weigh_what_sorted_ones_do(metric, embeddi
     ordered.fit(X[order], y[order], X_meta, y_meta)
     np.testing.assert_allclose(mixed.sample_weight_[order], ordered.sample_weight_, rtol=1e-9)
     np.testing.assert_allclose(mixed.weigh(X, y), mixed.sample_weight_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"embedding": None, "reg": 0.1}, {"metric": "euclidean"}, {"label_cost": "hard"}]
+)
+def test_few_rows_that_are_copied_weigh_what_they_do_where_they_stay(monkeypatch, params):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(2.0, 3.0, (300, 5)), rng.integers(0, 3, 300)
+    X_meta, y_meta = rng.normal(2.0, 3.0, (12, 5)), np.arange(12) % 3
+    copied = OTSampleWeighter(**params).fit(X, y, X_meta, y_meta)
+    monkeypatch.setattr(model, "_FEW_BYTES", 0)
+    staying = OTSampleWeighter(**params).fit(X, y, X_meta, y_meta)
+    np.testing.assert_allclose(copied.sample_weight_, staying.sample_weight_, rtol=1e-12)
