@@ -176,7 +176,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
           that have not seen this one say so, times models of the trusted rows alone. The latter count by the share that
           trusted labels hold of what all labels are worth. A row also counts by what it is worth to nearest neighbours
           that trusted rows judge, the more the less labels can be trusted. A row that misleads them weighs next to
-          nothing. It needs classes and trusted rows. A classifier that is given as ``embedding`` has no neighbours.
+          nothing where rows are few. The more rows there are beside the trusted ones, the less their models and their
+          neighbours count. It needs classes and trusted rows. A classifier that is given as ``embedding`` has no
+          neighbours.
 
         Without classes, "balanced" is "uniform".
     class_mass : {"balanced", "meta"} or dict, default="balanced"

@@ -44,7 +44,8 @@ _MAX_ASKED = 64
 _ALL_BUT_RIGHT = 0.99
 # Arrays of shape (classes, candidates, samples) that their votes take.
 _TABLES_OF_VOTES = 8
-# What rows weigh that mislead: a forest takes nodes for pure that hold no more, and AdaBoost takes logarithms.
+# What neighbours say of rows that mislead, at the most: a forest takes nodes for pure that hold no more, and AdaBoost
+# takes logarithms.
 _NEXT_TO_NOTHING = 1e-20
 # Rows around a trusted row of which it says what they are worth to their neighbours.
 _ROWS_TOLD_ABOUT = 100
@@ -126,7 +127,7 @@ class Basis:
         belief = beliefs = None
         if rows.beliefs is not None:
             of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
-            by_neighbours = np.maximum(np.maximum(self.worth + of_neighbours, 0.0) ** self.doubt, _NEXT_TO_NOTHING)
+            by_neighbours = np.maximum(self.worth + of_neighbours, _NEXT_TO_NOTHING) ** self.doubt
             belief, beliefs = of_all * of_trusted**self.trust * by_neighbours, rows.beliefs[:2].prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
@@ -343,7 +344,8 @@ def settle(checked, reduction=None, *, stream=False, reliability=None):
         information, n_rows = reliability.label_information(), group_weight.sum()
         trust = len(meta.weight) / (len(meta.weight) + information * n_rows)
         reached = _ROWS_TOLD_ABOUT * len(meta.weight) / target.n_groups
-        doubt = (1.0 - information) * reached / (reached + n_rows)
+        # squared: no row is thrown away on the word of a few trusted ones where many others speak for it
+        doubt = (1.0 - information) * reached**2 / (reached**2 + n_rows**2)
         basis = replace(basis, trust=trust, doubt=doubt, worth=information)
         ordered = basis.sort(rows)
     group_prior = _group_prior(ordered, group_weight, reduction)
