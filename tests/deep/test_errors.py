@@ -251,7 +251,7 @@ class Reduced(nn.Module):
 
 
 def test_criterion_without_reduction():
-    with pytest.raises(TypeError, match="Reduced is already reduced: it has no `reduction`"):
+    with pytest.raises(TypeError, match="Reduced is already reduced. It has no `reduction`"):
         make_net(criterion=Reduced).fit(X, y)
 
 
