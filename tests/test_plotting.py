@@ -276,7 +276,7 @@ def test_history_of_a_trained_network():
         train_split=None,
         verbose=0,
     )
-    with pytest.raises(NotFittedError, match="call fit first"):
+    with pytest.raises(NotFittedError, match="Call fit first"):
         WeightHistoryDisplay.from_estimator(net)
     net.fit(X.astype(np.float32), Y)
     display = WeightHistoryDisplay.from_estimator(net)
@@ -287,7 +287,7 @@ def test_history_of_a_trained_network():
 def test_history_without_weights_names_what_records_them():
     with pytest.raises(ValueError, match=r"callback skotw\.deep\.OTReweighting"):
         WeightHistoryDisplay.from_estimator(Net([{"epoch": 1, "train_loss": 1.0}]))
-    with pytest.raises(NotFittedError, match="call fit first"):
+    with pytest.raises(NotFittedError, match="Call fit first"):
         WeightHistoryDisplay.from_estimator(Net([]))
 
 

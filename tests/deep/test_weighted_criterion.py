@@ -259,7 +259,7 @@ class Named(Net):
 
 
 def test_a_dict_in_a_plain_net():
-    with pytest.raises(TypeError, match=r"returns dict.*Elsewhere let your net's infer return the logits"):
+    with pytest.raises(TypeError, match=r"returns dict.*Or let your net's infer return the logits"):
         plain(Named).fit(X, y)
 
     class Inferring(NeuralNetClassifier):
