@@ -120,8 +120,8 @@ def _warn_of_texts(name, n_categories, column):
     n_known = sum(value is not None for value in column)
     if n_categories >= _MANY_CATEGORIES and 2 * n_categories > n_known:
         warn(
-            f"Column {name!r} has {n_categories} categories in {n_known} rows, so that hardly any two rows are alike in "
-            "it. If it identifies rows, drop it. If it holds texts, turn them into numbers: pass "
+            f"Column {name!r} has {n_categories} categories in {n_known} rows, so that hardly any two rows are alike "
+            "in it. If it identifies rows, drop it. If it holds texts, turn them into numbers: pass "
             "weighter=OTSampleWeighter(embedding=..., prior='confidence') with a ColumnTransformer that encodes every "
             "column, this one by a TfidfVectorizer."
         )
