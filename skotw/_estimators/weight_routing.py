@@ -17,6 +17,8 @@ from sklearn.utils import indexable, resample
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import BaseSearchCV, safe_indexing
+from skotw._validation import named
+from skotw._weighter.frames import column_kinds, is_frame
 
 # Parameters that hold the estimators of a meta-estimator.
 _CHILDREN = ("estimator", "estimators", "final_estimator", "regressor", "classifier", "base_estimator")
@@ -133,7 +135,28 @@ def _defaults_missing(part):
 
 def fit_weighted(estimator, X, y, sample_weight, route, params, random_state):
     """Fit a clone of ``estimator`` with weights: through ``route``, or on a weighted bootstrap where it is None."""
-    estimator = clone(estimator)
+    try:
+        return _fit_weighted(clone(estimator), X, y, sample_weight, route, params, random_state)
+    except (TypeError, ValueError) as error:
+        words = _columns_of_words(X)
+        if words:
+            error.add_note(
+                f"This was the fit of {type(estimator).__name__}, which gets the rows as they came, and the weights "
+                f"had been learned. Of its columns {named(words)} hold words. Encode these in a pipeline inside, or "
+                "drop them. HistGradientBoostingClassifier reads them as dtype 'category'."
+            )
+        raise
+
+
+def _columns_of_words(X):
+    """Names of the columns of a data frame that hold words, or categories."""
+    try:
+        return [name for name, kind in column_kinds(X).items() if kind == "category"] if is_frame(X) else []
+    except ValueError:  # dates, which the weighter's embedding may take
+        return []
+
+
+def _fit_weighted(estimator, X, y, sample_weight, route, params, random_state):
     with_requests = bool(params) and get_config()["enable_metadata_routing"]
     if route is None:
         rows = draw_rows(sample_weight, random_state)

@@ -162,3 +162,23 @@ def test_unfitted(method):
         getattr(OTWeightedClassifier(GaussianNB()), method)(X)
     with pytest.raises(NotFittedError):
         OTWeightedClassifier(SVC()).decision_function(X)
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.parametrize("on_unweighted", ["raise", "bootstrap"])
+def test_inner_estimator_that_cannot_read_words(library, on_unweighted):
+    inner = GaussianNB() if on_unweighted == "raise" else KNeighborsClassifier()
+    table, table_meta = (
+        library({"age": rows[:, 0], "plan": np.where(rows[:, 1] > 0, "a", "b")}) for rows in (X, X_META)
+    )
+    clf = OTWeightedClassifier(inner, on_unweighted=on_unweighted)
+    with pytest.raises((TypeError, ValueError), match="could not convert|unsupported operand") as error:
+        clf.fit(table, Y, X_meta=table_meta, y_meta=Y_META)
+    assert f"the fit of {type(inner).__name__}" in error.value.__notes__[0]
+    assert "Of its columns 'plan' hold words" in error.value.__notes__[0]
+
+
+def test_errors_that_words_do_not_explain_have_no_note():
+    with pytest.raises(ValueError, match="'C' parameter") as error:
+        OTWeightedClassifier(LogisticRegression(C=-1.0)).fit(X, Y, X_meta=X_META, y_meta=Y_META)
+    assert not hasattr(error.value, "__notes__")
