@@ -172,7 +172,7 @@ def test_inner_estimator_that_cannot_read_words(library, on_unweighted):
         library({"age": rows[:, 0], "plan": np.where(rows[:, 1] > 0, "a", "b")}) for rows in (X, X_META)
     )
     clf = OTWeightedClassifier(inner, on_unweighted=on_unweighted)
-    with pytest.raises((TypeError, ValueError), match="could not convert|unsupported operand") as error:
+    with pytest.raises((TypeError, ValueError), match=r"could not convert|unsupported operand") as error:
         clf.fit(table, Y, X_meta=table_meta, y_meta=Y_META)
     assert f"the fit of {type(inner).__name__}" in error.value.__notes__[0]
     assert "Of its columns 'plan' hold words" in error.value.__notes__[0]
