@@ -243,7 +243,7 @@ class DaskSampleWeighter(BaseEstimator):
         ValueError
             If a name is unknown, or of a parameter of ``weighter=None``. Nothing is set then.
         """
-        return set_all_or_none(self, params, {"weighter": OTSampleWeighter.__name__})
+        return set_all_or_none(self, params, {"weighter": "OTSampleWeighter()"})
 
     def _lazy_weights(self, chunks):
         model, dtype = _one_thread(self.weighter_._model), np.asarray(self.weighter_.potentials_).dtype

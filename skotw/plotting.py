@@ -1250,7 +1250,8 @@ def _weighter(estimator):
     """The fitted weighter of an estimator: itself, or what it holds."""
     for name in ("reweighter_", "weighter_"):
         estimator = getattr(estimator, name, None) or estimator
-    check_is_fitted(estimator)
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
     if not hasattr(estimator, "_row_groups"):
         raise TypeError(
             f"{type(estimator).__name__} has no weights that skotw has learned. Pass an OTSampleWeighter, or an "

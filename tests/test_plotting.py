@@ -467,6 +467,8 @@ def test_unfitted_estimators_say_so(draw, estimator):
 def test_estimators_without_weights_say_what_has_some():
     with pytest.raises(TypeError, match=r"Ridge has no weights .* SampleWeightDisplay\.from_weights"):
         SampleWeightDisplay.from_estimator(Ridge().fit(X, Y))
+    with pytest.raises(TypeError, match=r"ndarray has no weights .* SampleWeightDisplay\.from_weights"):
+        SampleWeightDisplay.from_estimator(np.ones(len(X)))
     with pytest.warns(UserWarning, match="Every row keeps its sample_weight"):
         plain = OTWeightedRegressor(Ridge()).fit(X, X[:, 0])
     assert plain.weighter_ is None

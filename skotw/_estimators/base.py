@@ -118,8 +118,8 @@ class WeighsFirst(ShowsReport, BaseEstimator):
 
     @property
     def _stands_for(self):
-        """Parameters that hold an estimator, and the name of what None stands for."""
-        return {"weighter": OTSampleWeighter.__name__}
+        """Parameters that hold an estimator, and what None stands for, as it is written in Python."""
+        return {"weighter": "OTSampleWeighter(embedding='supervised', prior='confidence')"}
 
     def _hands_on(self, name):
         """Whether an argument of fit is one of the inner estimator's."""
@@ -223,7 +223,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
 
     @property
     def _stands_for(self):
-        return {**super()._stands_for, "estimator": self._default_estimator.__name__}
+        return {**super()._stands_for, "estimator": f"{self._default_estimator.__name__}()"}
 
     def _hands_on(self, name):
         return any(has_fit_parameter(part, name) for part in nested_parts(self._get_estimator()).values())

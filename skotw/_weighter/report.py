@@ -256,13 +256,21 @@ def report_of(fitted, row_groups, weights):
     )
     given = np.ones(len(took_part)) if row_groups.sample_weight is None else row_groups.sample_weight[took_part]
     n_given = np.bincount(codes, given) ** 2 / np.bincount(codes, given**2)
-    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted, n_given))
+    told = (
+        *_of_size(report, fitted, row_groups, n_given),
+        *_of_mass(report, fitted),
+        *_of_labels(report, fitted, n_given),
+    )
     object.__setattr__(report, "warnings", told)
     return report
 
 
-def _of_size(report, fitted, row_groups):
-    """Weights that have collapsed, all or those of a class, or hardly differ from the prior."""
+def _of_size(report, fitted, row_groups, n_given):
+    """Weights that have collapsed, all or those of a class, or are the same within each class.
+
+    A prior that goes by the labels' confidence tells rows apart by itself. So the last is measured by ``n_given``, how
+    many rows each class would be worth if all of them counted as they were given.
+    """
     groups, basis = fitted.groups, fitted.basis
     prior, squares = fitted.group_prior[groups], row_groups.squares[groups]
     ratio = np.exp(basis.marginals(fitted.group_prior, basis.columns)[2][groups])
@@ -275,7 +283,7 @@ def _of_size(report, fitted, row_groups):
         )
     elif (lost := np.flatnonzero(report.effective_size < _COLLAPSE * prior**2 / squares)).size and report.classes:
         yield f"A few rows have nearly all the weight of {_classes(report, lost)}. {remedy}"
-    elif report.n_effective > _NO_SAY * prior_size and report.n_rows > len(groups):
+    elif report.n_effective * (report.mass_after**2 @ (1.0 / n_given)) > _NO_SAY and report.n_rows > len(groups):
         if basis.settings.label_weight == 1.0:
             cause = "At label_weight=1 the features have no say. Lower it."
         elif basis.settings.reg_prior > 0:

@@ -364,7 +364,13 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         -------
         self : OTWeightedNetClassifier
             The net. If training fails it counts as not fitted: ``predict`` raises NotFittedError.
+
+        Raises
+        ------
+        TypeError
+            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``.
         """
+        _check_no_trusted(fit_params)
         goes_on = self.warm_start and self.initialized_
         try:
             return super().fit(X, y, **fit_params)
@@ -392,6 +398,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             The net. If training fails before its first step, the net is as before. After that it keeps what it
             learned, as after an interrupt.
         """
+        _check_no_trusted(fit_params)
         fresh = not self.initialized_
         if fresh:
             self.initialize()
@@ -578,6 +585,16 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
+
+
+def _check_no_trusted(fit_params):
+    """Raise where trusted samples are passed as a table's estimators take them."""
+    given = [name for name in ("X_meta", "y_meta", "y_verified") if name in fit_params]
+    if given:
+        raise TypeError(
+            f"A network takes no {' or '.join(given)} in fit. Pass the trusted samples and their labels as a "
+            "parameter of the net, meta=(X_meta, y_meta). Samples of X that were reviewed leave X and y for it."
+        )
 
 
 @contextmanager

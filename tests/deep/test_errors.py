@@ -62,6 +62,13 @@ def test_meta_of_another_kind(meta):
         make_net(meta=meta).fit(X, y)
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name", ["y_verified", "X_meta"])
+def test_trusted_samples_that_come_with_fit(method, name):
+    with pytest.raises(TypeError, match=rf"takes no {name} in fit\. Pass .* meta=\(X_meta, y_meta\)"):
+        getattr(make_net(), method)(X, y, **{name: y})
+
+
 def test_meta_set_is_empty():
     with pytest.raises(ValueError, match="There are no trusted samples"):
         make_net(meta=(META[0][:0], META[1][:0])).fit(X, y)
