@@ -69,6 +69,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skotw",),
     "reference_url": {"skotw": None},
     "abort_on_example_error": True,
+    # A last line such as ax.legend() has no output that says anything.
+    "ignore_repr_types": r"matplotlib\.",
     "show_signature": False,
     "write_computation_times": False,
 }
@@ -126,7 +128,12 @@ html_theme_options = {
     "header_links_before_dropdown": 5,
     "logo": {"text": "skotw"},
     "navigation_with_keys": False,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    # The code of an example needs the width more than a list of its few sections.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+        **{f"auto_examples/{name.removesuffix('.py')}": [] for name in EXAMPLES},
+    },
 }
 
 
