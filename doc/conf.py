@@ -36,6 +36,8 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 # The docstrings say in words what is taken and given.
 autodoc_typehints = "none"
+# In the list beside a page methods are named without their class, for which there is no room.
+toc_object_entries_show_parents = "hide"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
