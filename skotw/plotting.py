@@ -308,6 +308,7 @@ class SampleWeightDisplay:
                 style |= {"color": "white", "edgecolor": style["color"], "linewidth": 0.8}
                 self.bars_[f"{name}, wrong"] = ax.bar(at, wrong, **style)
         ax.set_ylabel("share of the weight")
+        ax.autoscale(axis="y")
         _legend(ax, 2)
 
     def _plot_weights(self, ax, shown, kwargs):
@@ -338,10 +339,11 @@ class SampleWeightDisplay:
                 for box in self.boxes_[name]["boxes"]:
                     if hasattr(box, "set_hatch"):
                         box.set_hatch("/////")
+        ax.autoscale(axis="y")
+        _plain_decades(ax)
         if len(rows) > 1:
             handles = [boxes["boxes"][0] for boxes in self.boxes_.values()]
             _legend(ax, 2, handles, ["right labels", "wrong labels"])
-        _plain_decades(ax)
         ax.set_ylabel("weight / mean weight")
 
 
@@ -474,13 +476,14 @@ class LabelReliabilityDisplay:
                 ax.text(place, 0.03, "?", ha="center", color=_INK) for place in shown.places[np.isnan(precision)]
             ]
             self.mean_line_ = None
+            ax.set_ylim(0.0, min(np.fmax.reduce(precision + error, initial=1.03) + 0.02, 1.3))
+            ax.set_yticks(np.linspace(0.0, 1.0, 6))
             if not np.isnan(self.overall):
                 mean = 1.0 / len(self.classes) + (1.0 - 1.0 / len(self.classes)) * self.overall
                 self.mean_line_ = ax.axhline(
                     mean, color=_INK, linestyle="--", linewidth=0.8, zorder=0, label="mean of the classes"
                 )
                 _legend(ax, 1)
-            ax.set_ylim(0.0, 1.05)
             ax.set_ylabel("right labels (± 1 s.e.)")
             shown.name_ticks(ax)
         return self
@@ -772,7 +775,7 @@ class RegularizationPathDisplay:
             If matplotlib is not installed.
         """
         shown = _Shown(self.classes, self.mass_before)
-        in_a_row = min(4, max(1, 48 // (max(map(len, shown.names)) + 7)))
+        in_a_row = min(5, max(1, 48 // (max(map(len, shown.names)) + 7)))
         height = 2.7 + 0.16 * -(-len(shown.names) // in_a_row)
         with _canvas(ax, f"{type(self).__name__}.plot", n_axes=2, height=height) as axes:
             self.axes_, self.figure_ = axes, axes[0].figure
@@ -1199,15 +1202,25 @@ def _shortened(label):
 
 
 def _legend(ax, n_columns, *args):
-    ax.legend(*args, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=n_columns, frameon=False, borderaxespad=0.2)
+    """A legend within the axes, above all that is drawn there: what is above the axes is the title's."""
+    legend = ax.legend(*args, loc="upper center", ncols=n_columns, frameon=False, borderaxespad=0.2)
+    texts = legend.get_texts()
+    lines = -(-len(texts) // n_columns)
+    inches = (1.5 * lines + 0.7) * texts[0].get_fontsize() / 72.0
+    share = min(inches * ax.figure.dpi / ax.get_window_extent().height, 0.5)
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(ax.get_ylim())
+    ax.set_ylim(top=float(scale.inverted().transform(low + (high - low) / (1.0 - share))))
 
 
 def _plain_decades(ax):
     """Numbers as they are spoken along a logarithmic axis, and enough of them where it is short."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = ax.get_ylim()
-    if high < 100.0 * low:
+    if high < 10.0 * low:
+        ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    elif high < 100.0 * low:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -323,8 +323,8 @@ def _of_labels(report, fitted, n_given):
             remedy = "With metric='precomputed' it needs the costs among the trusted rows. Pass them as X_meta."
         else:
             remedy = (
-                "Raise scikit-learn's working_memory. In a network, refit before it has learned the labels by heart: "
-                "lower warmup_epochs."
+                "Raise scikit-learn's working_memory. In a network, begin with one that has not trained on these "
+                "labels yet, or let it fit less closely."
             )
         yield f"It is not known how far the labels can be trusted. {remedy}"
     elif np.isnan(report.reliability):
