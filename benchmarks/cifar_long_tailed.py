@@ -173,6 +173,7 @@ def our_net(sets, args, **params):
 def state_of(net):
     return {
         "module": net.module_.state_dict(),
+        "criterion": net.criterion_.state_dict(),  # what was read of the labels
         "optimizer": net.optimizer_.state_dict(),
         "history": net.history.to_list(),
     }
@@ -181,6 +182,8 @@ def state_of(net):
 def go_on(net, state):
     """The net as another one was when it had this state."""
     net.module_.load_state_dict(state["module"])
+    if isinstance(net, OTWeightedNetClassifier):
+        net.criterion_.load_state_dict(state["criterion"])
     net.optimizer_.load_state_dict(state["optimizer"])
     net.history = History(state["history"])
     return net

@@ -127,5 +127,7 @@ def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(cifar, tmp_path):
     assert len(resumed.history) == 4
     np.testing.assert_array_equal(resumed.sample_weight_, net.sample_weight_)
     assert not np.allclose(net.sample_weight_, 1)
+    of = [one.reweighter_.weighter_.label_reliability_.overall for one in (net, resumed)]
+    assert of[0] == of[1]
     for name, value in net.module_.state_dict().items():
         np.testing.assert_array_equal(resumed.module_.state_dict()[name], value, err_msg=name)
