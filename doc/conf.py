@@ -36,6 +36,8 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 # The docstrings say in words what is taken and given.
 autodoc_typehints = "none"
+# In the list beside a page methods are named without their class, for which there is no room.
+toc_object_entries_show_parents = "hide"
 # The class template lists the methods, so numpydoc must not do it once more.
 numpydoc_show_class_members = False
 
@@ -69,6 +71,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skotw",),
     "reference_url": {"skotw": None},
     "abort_on_example_error": True,
+    # A last line such as ax.legend() has no output that says anything.
+    "ignore_repr_types": r"matplotlib\.",
     "show_signature": False,
     "write_computation_times": False,
 }
@@ -126,7 +130,12 @@ html_theme_options = {
     "header_links_before_dropdown": 5,
     "logo": {"text": "skotw"},
     "navigation_with_keys": False,
-    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+    # The code of an example needs the width more than a list of its few sections.
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        "index": [],
+        **{f"auto_examples/{name.removesuffix('.py')}": [] for name in EXAMPLES},
+    },
 }
 
 

@@ -41,6 +41,7 @@ def _one_legend(figure, axes):
     )
     for ax in axes:
         ax.get_legend().remove()
+        ax.autoscale(axis="y")
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8)
 
 
@@ -115,7 +116,7 @@ def reliability():
     right = [1 - wrong[given == label].mean() for label in range(5)]
     display.ax_.plot(range(5), right, "_", color="black", markersize=16, label="true share")
     display.ax_.set_xlabel("label")
-    display.ax_.legend(loc="lower right", frameon=False)
+    display.ax_.legend(loc="upper center", ncols=2, frameon=False, borderaxespad=0.2, fontsize=7)
     return display.figure_
 
 

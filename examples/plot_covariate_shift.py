@@ -7,7 +7,7 @@ needed for the training rows only: give :class:`~skotw.OTSampleWeighter` the new
 Then features alone decide, and training rows near the new ones gain. This is *covariate shift*.
 
 It helps a model that is too simple for the whole range, here a straight line for a bent one. A model that can bend has
-nothing to gain, as the second table shows.
+little to gain, as the second table shows.
 """
 
 from functools import partial
@@ -87,8 +87,9 @@ for model in (LinearRegression(), HistGradientBoostingRegressor(max_iter=30, ran
     print(f"best with 2 features: {best[0]}; with 5: {best[1]}\n")
 
 # %%
-# With many features every row is far from every other, and few rows carry what the new ones are like: all ways lose
-# rows, and where the model can bend, that costs more than the shift.
+# With more features every row is far from every other, and fewer rows are like the new ones. For the straight line the
+# *density ratio* and the *nearest* rows are better than skotw. They keep few rows, and a model that can bend pays for
+# that: there they are no better than *plain*, or worse, and skotw gains a little.
 
 # %%
 # The picture of it

@@ -91,6 +91,7 @@ print_table(runs)
 # %%
 # Left: the accuracy on the test images. Right, of the last seed: the weights of right and of wrong labels, relative to
 # the mean of their class, so that only what tells samples of the same label apart shows. The network is not told which
-# labels are wrong. The trusted images alone are a strong baseline here, as they are for ordinary classifiers.
+# labels are wrong. In the last epochs it begins to know them by heart all the same, and wrong labels gain weight. The
+# trusted images alone are a strong baseline here, as they are for ordinary classifiers.
 
 figure = picture(runs)

@@ -85,9 +85,9 @@ best = min(brier, key=brier.get)
 print(f'class_mass="meta": Brier score {ours:.4f}; the best of the others is {best} with {brier[best]:.4f}')
 
 # %%
-# What of those of whom a model says 30 %?
-# ----------------------------------------
-# On the diagonal 30 % of them have left. Below it a model cries wolf.
+# Where a model says 30 %, how many have left?
+# --------------------------------------------
+# On the diagonal it is 30 %. Below it are fewer: the model cries wolf.
 
 fig, ax = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
 ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
@@ -97,4 +97,4 @@ for name, marker in zip(shown, "osv^", strict=True):
     happened, said = calibration_curve(truth, p, n_bins=10, strategy="quantile")
     ax.plot(said, happened, marker=marker, label=name)
 ax.set(xlabel="probability that the model says", ylabel="share that has left", xlim=(0, 0.9), ylim=(0, 0.6))
-ax.legend(frameon=False)
+ax.legend(frameon=False, loc="upper left")

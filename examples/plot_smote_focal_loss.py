@@ -41,7 +41,8 @@ def eights(rate, seed):
 # %%
 # Focal loss of a linear model
 # ----------------------------
-# :math:`-(1 - p)^\\gamma \\log p`, where p is the probability of the label (Lin et al., ICCV 2017, arXiv:1708.02002).
+# It is :math:`-(1 - p)^\gamma \log p`, where p is the probability of the label (Lin et al., ICCV 2017,
+# arXiv:1708.02002).
 
 
 class FocalLogisticRegression:

@@ -1,4 +1,4 @@
-"""Sample weights learned by optimal transport from a few trusted examples."""
+"""Sample weights learned by optimal transport from a few trusted rows."""
 
 from importlib.metadata import version
 

@@ -295,14 +295,14 @@ def unchanged_on_error(*objects):
 def set_all_or_none(estimator, params, stands_for=None):
     """``estimator.set_params(**params)`` that sets nothing, nested parameters included, where one name is unknown.
 
-    ``stands_for`` has, by parameter, the name of the class whose instance None stands for.
+    ``stands_for`` has, by parameter, what None stands for, as it is written in Python.
     """
     own_params = estimator.get_params(deep=False)
     for name in params:
         own, _, nested = name.partition("__")
         value = params.get(own, own_params.get(own))
         if nested and own in own_params and not hasattr(value, "set_params"):
-            instead = f"{stands_for[own]}()" if own in (stands_for or ()) else "an estimator that has them"
+            instead = (stands_for or {}).get(own, "an estimator that has them")
             raise ValueError(
                 f"{name} cannot be set, since {own}={value!r} has no parameters. Pass {own}={instead} "
                 "to set or search over its parameters."

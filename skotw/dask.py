@@ -40,20 +40,21 @@ _LEAST_PER_LABEL = 30  # rows of a label that the sample aims at, however many l
 
 
 class DaskSampleWeighter(BaseEstimator):
-    """Learn the weights of a training set that dask holds in chunks, on one machine or a cluster.
+    """Learn the weights of training rows that dask holds in chunks, on one machine or a cluster.
 
-    It is :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes, with the scheduler or cluster that
-    dask is set to. A sample of the rows, with the trusted rows in memory, settles the embedding, ``cost_scale``,
-    ``reg="auto"`` and the reliability of the labels. Then every chunk adds one number per class and trusted row, and
-    nothing else travels. The weights are lazy, in chunks as the rows are. The guide has more (:doc:`/guide/clusters`).
+    It is :class:`~skotw.OTSampleWeighter` for dask collections. ``fit`` computes with the scheduler or cluster that
+    dask is set to. The trusted rows and a sample of the training rows, both in memory, settle the embedding,
+    ``cost_scale``, ``reg="auto"`` and the reliability of the labels. Then every chunk adds one number per class and
+    trusted row. Nothing else travels. The weights are lazy, in the same chunks as the rows. The guide has more
+    (:doc:`/guide/clusters`).
 
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned; None is ``OTSampleWeighter()``.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter()``.
     sample_size : int, default=50_000
-        Rows of the sample, about. Rare labels are drawn more often, and counted for less in turn; rows without weight
-        are not drawn. A training set of no more rows is taken as a whole, and gets the weights of
+        About how many rows the sample has. Rare labels are drawn more often, and count for less in turn. Rows without
+        weight are not drawn. Where there are no more rows than this, all are taken, and get the weights of
         :meth:`skotw.OTSampleWeighter.fit`.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw of the sample.
@@ -61,8 +62,8 @@ class DaskSampleWeighter(BaseEstimator):
     Attributes
     ----------
     sample_weight_ : dask Array of shape (n_samples,), or dask Series
-        The weights, with the sum of the given ``sample_weight`` (mean 1 without): an array where X is one, in the same
-        chunks, and a series with the index and the partitions of X where X is a data frame. They are computed when
+        The weights, with the sum of the given ``sample_weight`` (mean 1 without). For an array X they are an array in
+        the same chunks. For a data frame X they are a series with its index and partitions. They are computed when
         they are asked for, from the rows as they are then.
     weighter_ : OTSampleWeighter
         The fitted weighter, which weighs rows in memory and needs no dask. Its ``label_reliability_`` and ``reg_``
@@ -74,10 +75,9 @@ class DaskSampleWeighter(BaseEstimator):
 
     Notes
     -----
-    After the sample there are two passes: one that learns, in ``fit``, and one that weighs, when the weights are
-    computed. Each reads the chunks anew unless they are persisted. A chunk is learned by one thread unless the weighter
-    has ``n_jobs``; tasks hold a copy of their chunk. Tasks that are run again, on another worker perhaps, give the same
-    numbers bit for bit.
+    After the sample there are two passes. One learns, in ``fit``. One weighs, when the weights are computed. Each reads
+    the chunks anew unless they are persisted. One thread learns a chunk unless the weighter has ``n_jobs``. Tasks hold
+    a copy of their chunk. Tasks that are run again, on another worker perhaps, give the same numbers bit for bit.
 
     Progress is dask's: the dashboard of a cluster names the tasks ``draw``, ``learn`` and ``weigh``, and
     ``dask.diagnostics.ProgressBar`` shows a bar elsewhere.
@@ -126,17 +126,17 @@ class DaskSampleWeighter(BaseEstimator):
         sample_weight: Any = None,
         sample_weight_meta: ArrayLike | None = None,
     ) -> Self:
-        """Learn the weights of a training set, and leave them to be computed.
+        """Learn how to weigh the training rows, and leave the weights to be computed.
 
         Parameters
         ----------
         X : dask Array or dask DataFrame of shape (n_samples, n_features)
             Training rows.
         y : the same kind of collection, of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Training labels; an array with an array, and a series or frame with a frame.
+            Training labels: an array with an array, and a series or frame with a frame.
         X_meta : array-like, sparse matrix or data frame of shape (n_meta, n_features), default=None
-            Trusted rows, which are few: a dask collection is computed. Without them class prototypes of the sample take
-            their place.
+            Trusted rows. They are few, so a dask collection of them is computed. Without them class prototypes of the
+            sample take their place.
         y_meta : array-like of shape (n_meta,) or (n_meta, n_outputs), default=None
             Labels of the trusted rows.
         sample_weight : the same kind of collection as ``y``, of shape (n_samples,), default=None
@@ -147,17 +147,17 @@ class DaskSampleWeighter(BaseEstimator):
         Returns
         -------
         self : DaskSampleWeighter
-            Fitted weighter; the lazy weights are in ``sample_weight_``.
+            Fitted weighter. The lazy weights are in ``sample_weight_``.
 
         Raises
         ------
         TypeError
             If X, y or ``sample_weight`` are no dask collections, or not of one kind.
         ValueError
-            As :meth:`skotw.OTSampleWeighter.fit`, naming the chunk where it lies in one; also if the chunks of X, y
-            and ``sample_weight`` do not pair up, or if ``reg_prior > 0``, ``max_weight``, ``solver="gradient"``,
-            ``embedding="supervised"`` or ``prior="confidence"`` ask for all rows at once. After any error the weighter
-            is as it was before.
+            As :meth:`skotw.OTSampleWeighter.fit`, with the number of the chunk where one is to blame. Also if the
+            chunks of X, y and ``sample_weight`` do not pair up. Also if ``reg_prior > 0``, ``max_weight``,
+            ``solver="gradient"``, ``embedding="supervised"`` or ``prior="confidence"`` ask for all rows at once. After
+            any error the weighter is as it was before.
 
         Warns
         -----
@@ -241,9 +241,9 @@ class DaskSampleWeighter(BaseEstimator):
         Raises
         ------
         ValueError
-            If a name is unknown, or of a parameter of ``weighter=None``; nothing is set then.
+            If a name is unknown, or of a parameter of ``weighter=None``. Nothing is set then.
         """
-        return set_all_or_none(self, params, {"weighter": OTSampleWeighter.__name__})
+        return set_all_or_none(self, params, {"weighter": "OTSampleWeighter()"})
 
     def _lazy_weights(self, chunks):
         model, dtype = _one_thread(self.weighter_._model), np.asarray(self.weighter_.potentials_).dtype
@@ -308,8 +308,8 @@ class _Chunks:
             return cls(X, _frame_like(X, y, "y"), _frame_like(X, weight, "sample_weight"))
         if not isinstance(X, da.Array):
             raise TypeError(
-                f"X must be a dask Array or a dask DataFrame; got {type(X).__name__}. Rows in memory are for "
-                "OTSampleWeighter; dask.array.from_array makes chunks of them."
+                f"X must be a dask Array or a dask DataFrame; got {type(X).__name__}. For rows in memory "
+                "use OTSampleWeighter, or make chunks of them by dask.array.from_array."
             )
         if X.ndim != 2:
             raise ValueError(f"X must have two dimensions, rows and features; got {X.ndim}.")
@@ -383,7 +383,7 @@ def _array_like(X, values, name):
         raise ValueError(f"{name} must have one dimension, or two; got {values.ndim}.")
     unknown = np.isnan([*values.chunks[0], *wanted]).any()
     if not unknown and values.shape[0] != X.shape[0]:
-        raise ValueError(f"{name} has {values.shape[0]} values for the {X.shape[0]} rows of X; it needs one per row.")
+        raise ValueError(f"{name} has {values.shape[0]} values for the {X.shape[0]} rows of X. It needs one per row.")
     if unknown and len(values.chunks[0]) != len(wanted):
         raise ValueError(
             f"X has {len(wanted)} chunks of rows and {name} has {len(values.chunks[0])}, of sizes that dask does not "
@@ -426,7 +426,10 @@ def _on_block(X, y, weight, number, shared):
     X, y, weight = (part[0] if isinstance(part, list) else part for part in (X, y, weight))
     with _naming_the_chunk(int(number[0])):
         if X.shape[1] != n_features:
-            raise ValueError(f"This chunk of X has {X.shape[1]} features, and X has {n_features} by its shape.")
+            raise ValueError(
+                f"This chunk of X has {X.shape[1]} features, and X has {n_features} by its shape. Look at what made "
+                "the chunk."
+            )
         return function(int(number[0]), Given(X, y, sample_weight=weight), shared)
 
 
@@ -439,7 +442,10 @@ def _on_partition(X, y, weight, number, shared):
         numbers = pd.api.types.is_numeric_dtype
         for name, dtype in X.dtypes.items() if len(X) else ():
             if numbers(declared[name].dtype) and not numbers(dtype):
-                raise ValueError(f"Column {name!r} of this chunk of X holds {dtype}, and numbers by X.dtypes.")
+                raise ValueError(
+                    f"Column {name!r} of this chunk of X holds {dtype}, and X.dtypes says numbers. Correct the meta of "
+                    "the frame."
+                )
         return function(number, Given(X, y, sample_weight=weight), shared)
 
 
@@ -484,7 +490,7 @@ def _has_no_weight(given):
     n, weight = num_samples(given.X), given.sample_weight
     for name, values in (("y", given.y), ("sample_weight", weight)):
         if values is not None and num_samples(values) != n:
-            raise ValueError(f"{name} has {num_samples(values)} values for the {n} rows of X; it needs one per row.")
+            raise ValueError(f"{name} has {num_samples(values)} values for the {n} rows of X. It needs one per row.")
     return n == 0 or (weight is not None and not np.any(weight))
 
 

@@ -117,10 +117,10 @@ def class_weight_mass(w: ArrayLike, y: ArrayLike) -> dict[Any, float]:
 def mislabel_auc(w: ArrayLike, y: ArrayLike, mislabelled: ArrayLike) -> float:
     """How well weights tell wrong labels from right ones, within each class.
 
-    The probability that a row whose label is right weighs more than a row of the same given label
-    whose label is wrong (ties count one half), averaged over the classes that hold both kinds.
-    1 is perfect, 0.5 is no better than weights by class alone, and below 0.5 the weights favour
-    the wrong labels.
+    Take two rows with the same given label, one right and one wrong. The result is the probability
+    that the right one weighs more, where ties count one half. It is averaged over the classes that
+    hold both kinds. 1 is perfect. 0.5 is no better than weights by class alone. Below 0.5 the weights
+    favour the wrong labels.
 
     Parameters
     ----------
@@ -158,12 +158,12 @@ def mislabel_auc(w: ArrayLike, y: ArrayLike, mislabelled: ArrayLike) -> float:
     wrong = clean_labels(mislabelled, "mislabelled")
     check_consistent_length(w, wrong)
     if wrong.dtype != bool:
-        raise ValueError(f"mislabelled must be a boolean mask; got an array of {wrong.dtype}.")
+        raise ValueError(f"mislabelled must be a boolean mask; got an array of {wrong.dtype}. True marks wrong labels.")
     in_classes = [codes == c for c in range(classes.size)]
     areas = [roc_auc_score(~wrong[rows], w[rows]) for rows in in_classes if wrong[rows].any() and not wrong[rows].all()]
     if not areas:
         raise ValueError(
-            "No class holds both right and wrong labels, so that there is nothing to tell apart. Look whether "
+            "No class holds both right and wrong labels. So there is nothing to tell apart. Look whether "
             "mislabelled belongs to these rows."
         )
     return float(np.mean(areas))
@@ -184,9 +184,10 @@ def transport_distance(
 ) -> float:
     r"""Optimal-transport distance between weighted training rows and trusted rows.
 
-    The least cost of moving the mass of the training rows onto the trusted rows, where moving along
-    (i, j) costs ``(1 - label_weight) * d(x_i, x'_j) / cost_scale + label_weight * [y_i != y'_j]``.
-    Weights are good when they bring it down.
+    The least cost of moving the mass of the training rows onto the trusted rows. To move mass from
+    training row i to trusted row j costs
+    ``(1 - label_weight) * d(x_i, x'_j) / cost_scale + label_weight * [y_i != y'_j]``.
+    Good weights bring it down.
 
     Parameters
     ----------
@@ -197,7 +198,7 @@ def transport_distance(
     y, y_meta : array-like of shape (n_samples,) and (n_meta,), default=None
         Class labels. Without them the features alone make the cost.
     sample_weight, sample_weight_meta : array-like of shape (n_samples,) and (n_meta,), default=None
-        Masses of the rows, on any scale; each side is divided by its sum. Equal by default.
+        Masses of the rows, on any scale. Each set is divided by its sum. Equal by default.
     metric : str or callable, default="cosine"
         A metric of :func:`~sklearn.metrics.pairwise_distances`, or "precomputed".
     label_weight : float, default=0.5
@@ -230,10 +231,10 @@ def transport_distance(
 
     Notes
     -----
-    The problem is solved by POT [1]_: the network simplex for ``reg=0``, Sinkhorn's algorithm in
-    the log domain else. Both hold the whole n_samples x n_meta matrix. Regularisation is there to
-    judge regularised plans, not for speed: the smaller ``reg``, the more iterations it takes, and
-    the exact solution is often the faster one.
+    POT [1]_ solves the problem: by the network simplex for ``reg=0``, by Sinkhorn's algorithm in the
+    log domain otherwise. Both hold the whole matrix of n_samples x n_meta costs. Use ``reg`` to judge
+    regularised plans, not for speed. The smaller ``reg``, the more iterations it takes, and the exact
+    solution is often faster.
 
     For targets that are not classes, pass the combined cost: ``metric="precomputed"`` and
     ``cost_scale=1``, without labels.
@@ -255,7 +256,7 @@ def transport_distance(
     """
     _check_numbers(label_weight=label_weight, cost_scale=cost_scale, reg=reg)
     if (y is None) != (y_meta is None):
-        raise ValueError("Labels are compared between the two sides: give both y and y_meta.")
+        raise ValueError("Labels are compared between the two sets. Give both y and y_meta, or neither.")
 
     check_index(X=X, y=y, sample_weight=sample_weight)
     check_index(X_meta=X_meta, y_meta=y_meta, sample_weight_meta=sample_weight_meta)
@@ -293,12 +294,13 @@ def _feature_cost(X, X_meta, metric):
     if isinstance(metric, str) and metric == "precomputed":
         if X_meta is not None:
             raise ValueError(
-                "With metric='precomputed', X holds the costs between all rows and all trusted rows; leave X_meta out."
+                "With metric='precomputed', X holds the costs between all training rows and all trusted rows. Leave "
+                "X_meta out."
             )
         cost = check_array(X, dtype=np.float64, copy=True, input_name="X")
     else:
         if X_meta is None:
-            raise ValueError("X_meta is missing; only metric='precomputed' does without.")
+            raise ValueError("X_meta is missing. Pass the trusted rows. Only metric='precomputed' does without.")
         is_sparse = issparse(X) or issparse(X_meta)
         if isinstance(metric, str) and metric == "sqeuclidean" and is_sparse:  # scipy's takes no sparse rows
             cost = euclidean_distances(X, X_meta, squared=True).astype(np.float64)
@@ -326,7 +328,7 @@ def _label_cost(y, y_meta, shape):
         if type_of_target(labels, input_name=name).startswith("continuous"):
             raise ValueError(
                 f"{name} is continuous, and only classes are compared here. Pass the combined "
-                "cost with metric='precomputed' and cost_scale=1, and no labels."
+                "cost with metric='precomputed' and cost_scale=1, without labels."
             )
         both.append(labels)
     check_same_family(*both, "y")

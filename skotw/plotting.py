@@ -84,7 +84,7 @@ class SampleWeightDisplay:
     codes : ndarray of shape (n_samples,)
         Index of each row's class among ``classes``.
     classes : sequence
-        The classes; empty where there are none, and all codes are 0.
+        The classes. Empty where there are none, and then all codes are 0.
     sample_weight : ndarray of shape (n_samples,)
         How much each row counted beforehand.
     mislabelled : ndarray of shape (n_samples,) or None, default=None
@@ -156,7 +156,7 @@ class SampleWeightDisplay:
         kind : {"shares", "weights"} or None, default=None
             As in :meth:`plot`.
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -217,13 +217,13 @@ class SampleWeightDisplay:
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Labels of the rows: classes, or several columns of them. None draws all rows together.
         sample_weight : array-like of shape (n_samples,), default=None
-            How much each row counted beforehand; None is all alike.
+            How much each row counted beforehand. None is the same for all.
         mislabelled : array-like of shape (n_samples,), dtype bool, default=None
             Which labels are wrong, where that is known.
         kind : {"shares", "weights"} or None, default=None
             As in :meth:`plot`.
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -254,7 +254,7 @@ class SampleWeightDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         kind : {"shares", "weights"} or None, default=None
             "shares": the share of each class in the total weight, before and after. "weights": boxes of the weights of
             each class relative to the mean of all rows, from the first to the third quartile, with the median and
@@ -308,6 +308,7 @@ class SampleWeightDisplay:
                 style |= {"color": "white", "edgecolor": style["color"], "linewidth": 0.8}
                 self.bars_[f"{name}, wrong"] = ax.bar(at, wrong, **style)
         ax.set_ylabel("share of the weight")
+        ax.autoscale(axis="y")
         _legend(ax, 2)
 
     def _plot_weights(self, ax, shown, kwargs):
@@ -338,10 +339,11 @@ class SampleWeightDisplay:
                 for box in self.boxes_[name]["boxes"]:
                     if hasattr(box, "set_hatch"):
                         box.set_hatch("/////")
+        ax.autoscale(axis="y")
+        _plain_decades(ax)
         if len(rows) > 1:
             handles = [boxes["boxes"][0] for boxes in self.boxes_.values()]
             _legend(ax, 2, handles, ["right labels", "wrong labels"])
-        _plain_decades(ax)
         ax.set_ylabel("weight / mean weight")
 
 
@@ -359,18 +361,18 @@ class LabelReliabilityDisplay:
     classes : sequence
         The classes.
     precision, precision_se : ndarray of shape (n_classes,)
-        Share of the rows with each label that really are of the class, and its standard error; NaN where unknown.
+        Share of the rows with each label that really are of the class, and its standard error. NaN where unknown.
     mass : ndarray of shape (n_classes,)
         Weight of each class beforehand, by which classes that are not drawn singly are averaged.
     overall : float
-        Reliability of all labels, on the scale where 0 says that they tell nothing; NaN where unknown.
+        Reliability of all labels, on the scale where 0 says that they tell nothing. NaN where unknown.
 
     Attributes
     ----------
     errorbar_ : matplotlib ErrorbarContainer
         Points, and bars of one standard error to either side.
     mean_line_ : matplotlib Line2D or None
-        The mean precision that ``overall`` stands for; None where it is unknown.
+        The mean precision that ``overall`` stands for. None where it is unknown.
     text_ : list of matplotlib Text
         Question marks at classes of which it is unknown.
     ax_ : matplotlib Axes
@@ -409,7 +411,7 @@ class LabelReliabilityDisplay:
         estimator : OTSampleWeighter, or an estimator that holds one
             Fitted, by ``partial_fit`` too.
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -433,7 +435,7 @@ class LabelReliabilityDisplay:
         if found is None:
             raise ValueError(
                 "The reliability of labels is known for one column of classes, and the estimator was fitted to other "
-                "targets. SampleWeightDisplay draws the weights of any target."
+                "targets. Use SampleWeightDisplay, which draws the weights of any target."
             )
         display = cls(
             classes=list(weighter.classes_),
@@ -450,7 +452,7 @@ class LabelReliabilityDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to matplotlib's ``errorbar``.
 
@@ -474,13 +476,14 @@ class LabelReliabilityDisplay:
                 ax.text(place, 0.03, "?", ha="center", color=_INK) for place in shown.places[np.isnan(precision)]
             ]
             self.mean_line_ = None
+            ax.set_ylim(0.0, min(np.fmax.reduce(precision + error, initial=1.03) + 0.02, 1.3))
+            ax.set_yticks(np.linspace(0.0, 1.0, 6))
             if not np.isnan(self.overall):
                 mean = 1.0 / len(self.classes) + (1.0 - 1.0 / len(self.classes)) * self.overall
                 self.mean_line_ = ax.axhline(
                     mean, color=_INK, linestyle="--", linewidth=0.8, zorder=0, label="mean of the classes"
                 )
                 _legend(ax, 1)
-            ax.set_ylim(0.0, 1.05)
             ax.set_ylabel("right labels (± 1 s.e.)")
             shown.name_ticks(ax)
         return self
@@ -539,7 +542,7 @@ class WeightHistoryDisplay:
         net : OTWeightedNetClassifier, or a network of skorch with the callback OTReweighting
             After training.
         ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in, the first for the effective size; None makes a figure.
+            Axes to draw in, the first for the effective size. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -567,7 +570,7 @@ class WeightHistoryDisplay:
             )
         history = getattr(net, "history", None)
         if history is None or not len(history):
-            raise NotFittedError(f"This {type(net).__name__} has no history of epochs: call fit first.")
+            raise NotFittedError(f"This {type(net).__name__} has no history of epochs. Call fit first.")
         epochs = [epoch for epoch in history if "weight_ess" in epoch]
         if not epochs:
             raise ValueError(
@@ -583,7 +586,7 @@ class WeightHistoryDisplay:
         Parameters
         ----------
         ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in, the first for the effective size; None makes a figure.
+            Axes to draw in, the first for the effective size. None makes a figure.
         **kwargs : dict
             Passed on to matplotlib's ``plot``, for both curves.
 
@@ -631,7 +634,7 @@ class RegularizationPathDisplay:
     class_mass : ndarray of shape (n_regs, n_classes)
         Share of each class in the weight.
     classes : sequence
-        The classes; empty where there are none.
+        The classes. Empty where there are none.
     mass_before : ndarray of shape (n_classes,)
         Share of each class beforehand, by which those to be drawn singly are chosen.
     chosen : float or None, default=None
@@ -700,13 +703,13 @@ class RegularizationPathDisplay:
         Parameters
         ----------
         weighter : OTSampleWeighter
-            Fitted or not; its own ``reg`` is marked.
+            Fitted or not. Its own ``reg`` is marked.
         X, y, X_meta, y_meta : as in :meth:`skotw.OTSampleWeighter.fit`
             The training rows and the trusted ones.
         reg : array-like of shape (n_regs,), default=None
-            Values to try, positive; None is nine from 0.01 to 1, evenly on a logarithmic scale.
+            Positive values to try. None is nine from 0.01 to 1, evenly on a logarithmic scale.
         ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in, the first for the effective size; None makes a figure.
+            Axes to draw in, the first for the effective size. None makes a figure.
         fit_params : dict, default=None
             Further arguments of ``fit``, such as ``sample_weight``.
         **kwargs : dict
@@ -729,8 +732,8 @@ class RegularizationPathDisplay:
         _pyplot(f"{cls.__name__}.from_estimator")
         if not isinstance(weighter, OTSampleWeighter):
             raise TypeError(
-                f"weighter must be an OTSampleWeighter; got {type(weighter).__name__}. Of a fitted estimator pass its "
-                "weighter_."
+                f"weighter must be an OTSampleWeighter; got {type(weighter).__name__}. Of a fitted estimator pass "
+                "its weighter_."
             )
         values = np.sort(_regs(reg))
         data, params = (X, y, X_meta, y_meta), fit_params or {}
@@ -755,7 +758,7 @@ class RegularizationPathDisplay:
         Parameters
         ----------
         ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in, the first for the effective size; None makes a figure.
+            Axes to draw in, the first for the effective size. None makes a figure.
         **kwargs : dict
             Passed on to matplotlib's ``plot``, for all curves.
 
@@ -772,7 +775,7 @@ class RegularizationPathDisplay:
             If matplotlib is not installed.
         """
         shown = _Shown(self.classes, self.mass_before)
-        in_a_row = min(4, max(1, 48 // (max(map(len, shown.names)) + 7)))
+        in_a_row = min(5, max(1, 48 // (max(map(len, shown.names)) + 7)))
         height = 2.7 + 0.16 * -(-len(shown.names) // in_a_row)
         with _canvas(ax, f"{type(self).__name__}.plot", n_axes=2, height=height) as axes:
             self.axes_, self.figure_ = axes, axes[0].figure
@@ -822,7 +825,7 @@ class TransportPlanDisplay:
     im_ : matplotlib AxesImage
         The mass as a share of the column.
     text_ : ndarray of shape (n_drawn, n_drawn) of matplotlib Text
-        The shares in percent; empty texts below half a percent.
+        The shares in percent. Below half a percent the texts are empty.
     ax_ : matplotlib Axes
         Axes of the picture.
     figure_ : matplotlib Figure
@@ -872,7 +875,7 @@ class TransportPlanDisplay:
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts beforehand.
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -894,8 +897,8 @@ class TransportPlanDisplay:
         weighter = _weighter(estimator)
         if not hasattr(weighter, "classes_"):
             raise ValueError(
-                "The plan is drawn class by class, and the estimator was fitted without classes. Its transport_plan "
-                "has the plan row by row."
+                "The plan is drawn class by class, and the estimator was fitted without classes. Call its "
+                "transport_plan for the plan row by row."
             )
         fitted, n = weighter._model, num_samples(X)
         check_index(X=X, y=y, sample_weight=sample_weight)
@@ -925,7 +928,7 @@ class TransportPlanDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to matplotlib's ``imshow``.
 
@@ -983,9 +986,9 @@ class LabelErrorsDisplay:
     Attributes
     ----------
     table_ : matplotlib Table or None
-        Row, label, suggested label and confidence; None where there are images.
+        Row, label, suggested label and confidence. None where there are images.
     images_ : list of matplotlib AxesImage
-        The images; empty where there are none.
+        The images. Empty where there are none.
     axes_ : ndarray of matplotlib Axes
         That of each image, or of the table.
     figure_ : matplotlib Figure
@@ -1031,11 +1034,11 @@ class LabelErrorsDisplay:
         found : LabelErrors
             What :func:`skotw.find_label_errors` returns.
         images : array-like of shape (n_samples, height, width) or (n_samples, height, width, n_channels), default=None
-            What the rows of X look like, all of them; None makes a table.
+            What the rows of X look like, all of them. None makes a table.
         n_shown : int, default=10
             How many, at most.
         ax : matplotlib Axes, or array-like of one for each image, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to :meth:`plot`.
 
@@ -1085,7 +1088,7 @@ class LabelErrorsDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, or array-like of one for each image, default=None
-            Axes to draw in; None makes a figure.
+            Axes to draw in. None makes a figure.
         **kwargs : dict
             Passed on to matplotlib's ``imshow`` where there are images, and ``table`` where there are none.
 
@@ -1199,15 +1202,25 @@ def _shortened(label):
 
 
 def _legend(ax, n_columns, *args):
-    ax.legend(*args, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=n_columns, frameon=False, borderaxespad=0.2)
+    """A legend within the axes, above all that is drawn there: what is above the axes is the title's."""
+    legend = ax.legend(*args, loc="upper center", ncols=n_columns, frameon=False, borderaxespad=0.2)
+    texts = legend.get_texts()
+    lines = -(-len(texts) // n_columns)
+    inches = (1.5 * lines + 0.7) * texts[0].get_fontsize() / 72.0
+    share = min(inches * ax.figure.dpi / ax.get_window_extent().height, 0.5)
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(ax.get_ylim())
+    ax.set_ylim(top=float(scale.inverted().transform(low + (high - low) / (1.0 - share))))
 
 
 def _plain_decades(ax):
     """Numbers as they are spoken along a logarithmic axis, and enough of them where it is short."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     low, high = ax.get_ylim()
-    if high < 100.0 * low:
+    if high < 10.0 * low:
+        ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    elif high < 100.0 * low:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
@@ -1250,7 +1263,8 @@ def _weighter(estimator):
     """The fitted weighter of an estimator: itself, or what it holds."""
     for name in ("reweighter_", "weighter_"):
         estimator = getattr(estimator, name, None) or estimator
-    check_is_fitted(estimator)
+    if hasattr(estimator, "fit"):
+        check_is_fitted(estimator)
     if not hasattr(estimator, "_row_groups"):
         raise TypeError(
             f"{type(estimator).__name__} has no weights that skotw has learned. Pass an OTSampleWeighter, or an "
@@ -1295,7 +1309,7 @@ def _encode(y, n):
     kind = target_kind(y, "auto")
     if kind == "continuous":
         raise ValueError(
-            "y holds continuous numbers, which are no classes. Leave y out for the weights of all rows, or bin it."
+            "y holds continuous numbers, which are no classes. Leave y out to draw the weights of all rows, or bin it."
         )
     if kind == "classes":
         classes, codes = encode_labels(y)

@@ -391,7 +391,9 @@ def test_partitions_with_other_columns_are_named_and_another_order_is_not_minded
         DaskSampleWeighter().fit(other, labels, meta, y_meta)
     assert "chunk 1" in caught.value.__notes__[0]
     text = partitions(first, second.assign(x3="three"))
-    with pytest.raises(ValueError, match=r"Column 'x3' of this chunk of X holds .*, and numbers by X\.dtypes"):
+    with pytest.raises(
+        ValueError, match=r"Column 'x3' of this chunk of X holds .*, and X\.dtypes says numbers\. Correct the meta"
+    ):
         DaskSampleWeighter().fit(text, labels, meta, y_meta)
 
 

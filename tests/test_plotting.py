@@ -86,6 +86,27 @@ def test_bars_of_right_and_wrong_labels_add_up():
     assert len(display.ax_.get_legend().get_texts()) == 4
 
 
+@pytest.mark.parametrize("kind", ["shares", "weights"])
+def test_legend_lies_below_the_title_and_above_what_is_drawn(kind):
+    figure, axes = plt.subplots(1, 2, sharey=True)
+    rooms = []
+    for ax in axes:
+        SampleWeightDisplay.from_estimator(weighter(), mislabelled=WRONG, kind=kind, ax=ax)
+        rooms.append(ax.get_ylim())
+    np.testing.assert_allclose(rooms[1], rooms[0])  # the second picture takes no more room
+    figure.canvas.draw()
+    legend, top = ax.get_legend().get_window_extent(), ax.transData.transform((0.0, ax.dataLim.y1))[1]
+    assert top < legend.y0 < legend.y1 <= ax.get_window_extent().y1
+
+
+def test_legend_of_reliability_leaves_the_title_its_place():
+    display = LabelReliabilityDisplay.from_estimator(weighter())
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend().get_window_extent()
+    assert display.ax_.transData.transform((0.0, 1.0))[1] < legend.y0 < legend.y1 < display.ax_.get_window_extent().y1
+    assert ticks(display.ax_.yaxis)[-1] == "1.0"
+
+
 def test_given_weights_are_what_was_before():
     sample_weight = np.random.default_rng(0).uniform(0.5, 2.0, len(Y))
     sample_weight[:5] = 0.0
@@ -276,7 +297,7 @@ def test_history_of_a_trained_network():
         train_split=None,
         verbose=0,
     )
-    with pytest.raises(NotFittedError, match="call fit first"):
+    with pytest.raises(NotFittedError, match="Call fit first"):
         WeightHistoryDisplay.from_estimator(net)
     net.fit(X.astype(np.float32), Y)
     display = WeightHistoryDisplay.from_estimator(net)
@@ -287,7 +308,7 @@ def test_history_of_a_trained_network():
 def test_history_without_weights_names_what_records_them():
     with pytest.raises(ValueError, match=r"callback skotw\.deep\.OTReweighting"):
         WeightHistoryDisplay.from_estimator(Net([{"epoch": 1, "train_loss": 1.0}]))
-    with pytest.raises(NotFittedError, match="call fit first"):
+    with pytest.raises(NotFittedError, match="Call fit first"):
         WeightHistoryDisplay.from_estimator(Net([]))
 
 
@@ -467,6 +488,8 @@ def test_unfitted_estimators_say_so(draw, estimator):
 def test_estimators_without_weights_say_what_has_some():
     with pytest.raises(TypeError, match=r"Ridge has no weights .* SampleWeightDisplay\.from_weights"):
         SampleWeightDisplay.from_estimator(Ridge().fit(X, Y))
+    with pytest.raises(TypeError, match=r"ndarray has no weights .* SampleWeightDisplay\.from_weights"):
+        SampleWeightDisplay.from_estimator(np.ones(len(X)))
     with pytest.warns(UserWarning, match="Every row keeps its sample_weight"):
         plain = OTWeightedRegressor(Ridge()).fit(X, X[:, 0])
     assert plain.weighter_ is None

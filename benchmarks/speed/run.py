@@ -283,14 +283,21 @@ def plot(records, base, path):
     import matplotlib.pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "speed"  # the same file for the same numbers
-    figure, axes = plt.subplots(1, 5, figsize=(16, 3.6), constrained_layout=True)
+    figure, axes = plt.subplots(2, 3, figsize=(9, 5.4), constrained_layout=True)
+    figure.delaxes(axes[1, 2])
     panels = [*((varied, "again", "seconds") for varied in base), ("N", "added_mib", "MiB added")]
-    for ax, (varied, field, label) in zip(axes, panels, strict=True):
+    for ax, (varied, field, label) in zip(axes.flat[:5], panels, strict=True):
         for name, points in curves(records, base, varied).items():
             values, shown = zip(*((value, max(record[field], 1e-4)) for value, record in points), strict=True)
             ax.loglog(values, shown, "o-", label=name)
         ax.set(xlabel=varied, ylabel=label)
-    axes[0].legend(fontsize="small")
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+            if high < min(100 * low, 1e4):  # a decade or two, of which powers of ten alone would say little
+                axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter("{x:g}")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc=(0.75, 0.25))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -22,6 +22,7 @@ from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_p
 from skotw._validation import label_columns, named, on_host, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.frames import note_of_text_columns
 from skotw._weighter.input import Given, check_trusted_once
 from skotw._weighter.labels import target_kind
 from skotw._weighter.report import ShowsReport
@@ -40,6 +41,11 @@ from .weight_routing import (
     with_defaults,
 )
 
+_ENCODE = (
+    "Give columns the category dtype if {inner} takes categories. Or put a pipeline inside that encodes them: "
+    "{own}(make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown='ignore'), columns), "
+    "remainder='passthrough'), ...))."
+)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _BY_KEYWORD = "Pass the trusted rows by keyword: {0}(X, y, X_meta=X_meta, y_meta=y_meta) or {0}(X, y, y_verified=...)."
@@ -112,8 +118,8 @@ class WeighsFirst(ShowsReport, BaseEstimator):
 
     @property
     def _stands_for(self):
-        """Parameters that hold an estimator, and the name of what None stands for."""
-        return {"weighter": OTSampleWeighter.__name__}
+        """Parameters that hold an estimator, and what None stands for, as it is written in Python."""
+        return {"weighter": "OTSampleWeighter(embedding='supervised', prior='confidence')"}
 
     def _hands_on(self, name):
         """Whether an argument of fit is one of the inner estimator's."""
@@ -217,7 +223,7 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
 
     @property
     def _stands_for(self):
-        return {**super()._stands_for, "estimator": self._default_estimator.__name__}
+        return {**super()._stands_for, "estimator": f"{self._default_estimator.__name__}()"}
 
     def _hands_on(self, name):
         return any(has_fit_parameter(part, name) for part in nested_parts(self._get_estimator()).values())
@@ -244,7 +250,9 @@ class BaseOTWeighted(MetaEstimatorMixin, WeighsFirst):
         if sets.rows is not None:
             fit_params = slice_params(given.X, fit_params, sets.rows)
         weight = self._weigh(sets)
-        self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
+        remedy = _ENCODE.format(own=type(self).__name__, inner=type(estimator).__name__)
+        with note_of_text_columns(given.X, type(estimator).__name__, remedy):
+            self.estimator_ = fit(sets.X_train, sets.y_train, weight, fit_params)
         self._set_feature_attributes(self.estimator_, self.weighter_)
         return self
 

@@ -187,6 +187,10 @@ class OTWeightedRegressor(RegressorMixin, BaseOTWeighted):
         check_is_fitted(self)
         return self.estimator_.predict(X)
 
+    @property
+    def _stands_for(self):
+        return {**super()._stands_for, "weighter": "OTSampleWeighter()"}
+
     def _default_weighter(self, y_trusted, random_state):
         return OTSampleWeighter()
 

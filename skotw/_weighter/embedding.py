@@ -12,7 +12,7 @@ from skotw._compat import get_namespace
 from skotw._transport.arrays import to_numpy
 from skotw._transport.blocks import one_blas_thread
 from skotw._transport.standardise import Standardise
-from skotw._validation import is_plain
+from skotw._validation import is_plain, warn
 
 from .compute import compute_of
 from .containers import is_records
@@ -20,6 +20,8 @@ from .frames import category_column, column_kinds, is_frame, number_columns
 
 # Above this many one-hot columns a frame's embedding is sparse.
 _MAX_DENSE_CATEGORIES = 1000
+# A column with at least so many categories, most of them of one row, holds texts or names rather than categories.
+_MANY_CATEGORIES = 50
 _AGAINST_INFINITY = (
     "No imputer takes it for a missing value. Drop these rows, or replace infinity beforehand, by NaN where it means "
     "that the value is unknown, or by a bound, as numpy.clip does."
@@ -70,7 +72,10 @@ class ScaleEmbedding(BaseEstimator):
             self.scaler_ = _scaler_of(self._numbers(X), sample_weight)
         if self.categorical_:
             encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")
-            self.encoder_ = encoder.fit(self._categories(X))
+            words = self._categories(X)
+            self.encoder_ = encoder.fit(words)
+            for name, categories, column in zip(self.categorical_, self.encoder_.categories_, words.T, strict=True):
+                _warn_of_texts(name, sum(category is not None for category in categories), column)
 
     def _numbers(self, X):
         values = number_columns(X, self.numeric_)
@@ -108,6 +113,18 @@ class ScaleEmbedding(BaseEstimator):
         if self.categorical_ and parts[-1].shape[1] > _MAX_DENSE_CATEGORIES:
             return sparse.hstack(parts, format="csr")
         return np.hstack([part.toarray() if sparse.issparse(part) else part for part in parts])
+
+
+def _warn_of_texts(name, n_categories, column):
+    """Warn of a column of which hardly two rows have the same category."""
+    n_known = sum(value is not None for value in column)
+    if n_categories >= _MANY_CATEGORIES and 2 * n_categories > n_known:
+        warn(
+            f"Column {name!r} has {n_categories} categories in {n_known} rows, so that hardly any two rows are alike "
+            "in it. If it identifies rows, drop it. If it holds texts, turn them into numbers: pass "
+            "weighter=OTSampleWeighter(embedding=..., prior='confidence') with a ColumnTransformer that encodes every "
+            "column, this one by a TfidfVectorizer."
+        )
 
 
 def _scaler_of(X, sample_weight):

@@ -5,13 +5,15 @@ and its unordered categories.
 """
 
 import datetime as dt
+import re
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from narwhals.exceptions import DuplicateError
 
-from skotw._validation import is_missing, is_number, like_columns
+from skotw._validation import is_missing, is_number, like_columns, named
 
 __all__ = [
     "category_column",
@@ -20,6 +22,7 @@ __all__ = [
     "frame_values",
     "is_frame",
     "join_frames",
+    "note_of_text_columns",
     "number_column",
     "number_columns",
     "paired_columns",
@@ -29,6 +32,8 @@ __all__ = [
 _TEXT = (nw.String, nw.Categorical, nw.Enum)
 _DATES = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
 _NESTED = (nw.List, nw.Array, nw.Struct)
+# What libraries say where they met no number.
+_OF_TEXT = re.compile(r"convert|dtype|string|categor", re.IGNORECASE)
 
 
 # Whether objects of a type are frames, which narwhals takes its time to say.
@@ -90,6 +95,23 @@ def column_kinds(X):
                 "categories, drop it, or pass embedding= a transformer that does."
             )
     return kinds
+
+
+@contextmanager
+def note_of_text_columns(X, user, remedy):
+    """Add a note to an error of ``user``, text, that looks as if it came of columns of X without numbers."""
+    try:
+        yield
+    except Exception as error:
+        if is_frame(X) and _OF_TEXT.search(str(error)):
+            names = [column.name for column in _frame(X).iter_columns() if _kind(column) != "number"]
+            if names:
+                one = len(names) == 1
+                columns, holds, them = ("Column", "holds", "it") if one else ("Columns", "hold", "them")
+                error.add_note(
+                    f"{columns} {named(names)} of X {holds} no numbers. {user} did not take {them}. {remedy}"
+                )
+        raise
 
 
 def _kind(column):

@@ -443,8 +443,17 @@ def _check_kind(kind, settings, alone):
             )
         if settings.n_prototypes is not None:
             raise ValueError("n_prototypes needs classes; leave it at None for a continuous target.")
-    if (kind in ("continuous", "columns") or kind is None) and settings.label_cost == "hard":
-        raise ValueError("label_cost='hard' moves mass within a class, and needs one column of class labels.")
+    if kind == "columns" and settings.label_cost == "hard":
+        raise ValueError(
+            "label_cost='hard' moves mass within a class, and needs one column of class labels. Here there are several "
+            "columns. Join them into one label per row, as in ['|'.join(map(str, row)) for row in y], and likewise in "
+            "y_meta. Or use label_cost='auto'."
+        )
+    if (kind == "continuous" or kind is None) and settings.label_cost == "hard":
+        raise ValueError(
+            "label_cost='hard' moves mass within a class, and needs one column of class labels. Pass class labels, or "
+            "use label_cost='auto'."
+        )
     if (kind == "continuous" or kind is None) and not isinstance(settings.class_mass, str):
         raise ValueError("class_mass by class needs class labels; use 'balanced' or 'meta'.")
 

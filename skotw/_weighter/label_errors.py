@@ -1,4 +1,4 @@
-"""The labels of a training set, ranked by how little speaks for them."""
+"""The labels of the training rows, ranked by how little speaks for them."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -23,14 +23,14 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelErrors:
-    """Rows of a training set from the least to the most confident label.
+    """Training rows from the least to the most confident label.
 
     Attributes
     ----------
     indices : ndarray of shape (n_ranked,)
         Rows of X, the most suspicious first. Rows that were reviewed, or have no weight, are left out.
     label : ndarray of shape (n_ranked,)
-        Their labels as they came, of several label columns as tuples.
+        Their labels as they came, tuples where there are several label columns.
     confidence : ndarray of shape (n_ranked,)
         How much speaks for that label, in [0, 1], ascending: ``label_confidence_`` of the weighter.
     suggested : ndarray of shape (n_ranked,)
@@ -55,7 +55,7 @@ class LabelErrors:
     def suspects(self) -> NDArray[np.intp]:
         """The rows to check: as many of the first as are expected to be wrong.
 
-        Where that is not known, those for another label of which more speaks than for their own.
+        Where that number is not known, the rows for which more speaks for another label than for their own.
 
         Returns
         -------
@@ -107,7 +107,7 @@ def find_label_errors(
     weighter: OTSampleWeighter | None = None,
     random_state: RandomState = None,
 ) -> LabelErrors:
-    r"""Rank the labels of a training set by how little speaks for them, and say how many may be wrong.
+    r"""Rank the labels of the training rows by how little speaks for them, and say how many may be wrong.
 
     The guide shows how to use it (:doc:`/guide/label_errors`).
 
@@ -129,18 +129,18 @@ def find_label_errors(
         Labels of those rows of X that somebody has reviewed, in place of ``X_meta`` and ``y_meta``. Mark all others by
         NaN, None, the missing values of pandas, or a mask. Reviewed rows are not ranked.
     weighter : OTSampleWeighter or None, default=None
-        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``: it
-        has models of the labels judge rows that they have not seen, and needs trusted rows.
+        Unfitted weighter, which is cloned. None is ``OTSampleWeighter(embedding="supervised", prior="confidence")``.
+        It lets models of the labels judge rows that they have not seen. It needs trusted rows.
     random_state : int, RandomState instance or None, default=None
         Seeds these models. A weighter that is given keeps its own.
 
     Returns
     -------
     found : LabelErrors
-        ``found.indices`` has the rows of X, the most suspicious first, ``found.confidence`` how much speaks for their
-        labels, ``found.suggested`` the labels for which most speaks. ``found.n_errors`` labels are expected to be
-        wrong, with the standard error ``found.n_errors_se``, and ``found.suspects`` are as many of the first rows.
-        ``found.to_frame()`` is all of it as a data frame of pandas, and ``found.weighter`` the fitted weighter.
+        ``found.indices`` has the rows of X, the most suspicious first. ``found.confidence`` says how much speaks for
+        their labels, and ``found.suggested`` has the labels for which most speaks. ``found.n_errors`` labels are
+        expected to be wrong, with the standard error ``found.n_errors_se``. ``found.suspects`` are that many of the
+        first rows. ``found.to_frame()`` makes a data frame of pandas. ``found.weighter`` is the fitted weighter.
 
     Raises
     ------
@@ -161,8 +161,8 @@ def find_label_errors(
 
     Notes
     -----
-    The confidence is the share of a row's own label in what it would weigh under each of them, see
-    :meth:`OTSampleWeighter.label_confidence`. With :math:`n_c` rows of label c, of whose labels a share :math:`p_c` is
+    :meth:`OTSampleWeighter.label_confidence` says what the confidence is: the share of a row's own label in what it
+    would weigh under each label. With :math:`n_c` rows of label c, of which a share :math:`p_c` is
     right by ``label_reliability_``, :math:`\sum_c n_c (1 - p_c)` labels are expected to be wrong. Where :math:`p_c` is
     unknown the mean precision of all labels takes its place. The standard error takes those of the :math:`p_c` for
     independent. It says nothing of errors that follow the features, such as labels made by keywords: they look right.
@@ -201,9 +201,9 @@ def find_label_errors(
     wrong, se = _expected_errors(weighter, codes[ranked])
     if len(ranked) > 1 and np.ptp(share[ranked]) <= _SAME:
         warn(
-            "All labels are equally likely, so that the ranking says nothing. With label_weight=0 labels have no say, "
-            "and with label_weight=1 features have none: take a value between, or prior='confidence'. Otherwise the "
-            "features do not tell the classes apart: choose another embedding."
+            "All labels are equally likely, so the ranking says nothing. With label_weight=0 labels have no say, and "
+            "with label_weight=1 features have none. Take a value between, or prior='confidence'. If label_weight is "
+            "neither, the features do not tell the classes apart. Choose another embedding."
         )
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
 

@@ -49,6 +49,11 @@ _LEAST_SEPARATION = 0.02
 _CONTRADICTION_SE = 3.0
 # Queries below which standard errors are not to be relied upon.
 _FEWEST_QUERIES = 6
+# A share with a larger standard error is unknown: one that may be anything in [0, 1] has the standard deviation 0.29.
+LARGEST_SE = 0.25
+# Nor does a precision tell anything that is this far below zero, beside three standard errors. Wrong labels cannot make
+# it so. Training rows can that lie elsewhere than all trusted rows, as where X_meta has missed the scaling of X.
+_BELOW_ZERO = 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,32 +67,37 @@ class LabelReliability:
     Attributes
     ----------
     overall : float
-        Reliability r of all labels, in [0, 1]; NaN where it cannot be known.
+        Reliability r of all labels, in [0, 1]. NaN where it cannot be known. With a standard error above 1/4 it says
+        nothing.
     overall_se : float
         Its standard error.
     precision : ndarray of shape (n_classes,)
-        Precision of each label in the order of ``classes_``, in [0, 1]. NaN for classes that have fewer than two meta
-        samples or were not asked, and where the features do not tell the class from others by two standard errors.
+        Precision of each label in the order of ``classes_``, in [0, 1]. NaN where it is unknown: for classes that have
+        fewer than two trusted rows or were not asked; where the features do not tell the class from others by two
+        standard errors; where its own standard error is above 1/4; and where it comes out far below zero, because the
+        training rows of the class lie elsewhere than the trusted rows.
     precision_se : ndarray of shape (n_classes,)
-        Their standard errors. They know of the few trusted rows, not of the number of training rows.
+        Their standard errors. They know of the few trusted rows, not of the number of training rows. NaN where the
+        features do not tell the class from others.
     unclipped : float
-        ``overall`` before it was clipped to [0, 1]. Labels that contradict the trusted ones altogether have
+        ``overall`` before it was clipped to [0, 1]. Labels that contradict the trusted rows altogether have
         ``-1 / (K - 1)``.
     own_share, trusted_share : ndarray of shape (n_queries,)
-        For each trusted sample asked: the share of its own label among training rows, and of its own class among other
-        trusted ones, where 1/2 is chance.
+        For each trusted row asked: the share of its own label among training rows, and of its own class among the other
+        trusted rows. 1/2 is chance.
     query_class : ndarray of shape (n_queries,)
         Index of its class.
 
     Notes
     -----
-    ``overall`` is the plain estimate, a ratio that few trusted rows leave wrong by chance. ``posterior_mean`` and
-    ``posterior_interval`` say what is known of r when half of the belief was beforehand that all labels are right; the
-    weights of :class:`~skotw.OTWeightedClassifier` and ``reg="auto"`` go by the mean of r^2 under it.
+    ``overall`` is the plain estimate. It is a ratio, and few trusted rows leave it wrong by chance. ``posterior_mean``
+    and ``posterior_interval`` say what is known of r by one who believed beforehand, at even odds, that all labels are
+    right. The weights of :class:`~skotw.OTWeightedClassifier` and ``reg="auto"`` go by the mean of r^2 under that
+    belief.
 
-    All of this rests on features that tell right labels from wrong ones. Errors that *follow the features*, as those of
-    labels made by keywords or by another model do, look perfectly reliable: rows that look alike carry the same label,
-    right or wrong. So do labels that whatever made the features has learned by heart.
+    All of this rests on features that tell right labels from wrong ones. Some errors *follow the features*, as those of
+    labels made by keywords or by another model do. They look perfectly reliable, because rows that look alike carry the
+    same label, right or wrong. So do labels that the network which made the features has learned by heart.
     """
 
     overall: float
@@ -105,9 +115,9 @@ class LabelReliability:
         return cls(np.nan, np.nan, np.full(n_classes, np.nan), np.full(n_classes, np.nan))
 
     def __repr__(self):
-        shown = [_with_error(*pair) for pair in zip(self.precision[:10], self.precision_se[:10], strict=True)]
+        shown = [with_error(*pair) for pair in zip(self.precision[:10], self.precision_se[:10], strict=True)]
         more = [f"{len(self.precision) - 10} more"] if len(self.precision) > 10 else []
-        overall = _with_error(self.overall, self.overall_se)
+        overall = with_error(self.overall, self.overall_se)
         return f"LabelReliability(overall={overall}, precision=[{', '.join(shown + more)}])"
 
     @property
@@ -148,10 +158,10 @@ class LabelReliability:
         chance = (1.0 / n_rows).sum() / (K * (K - 1))  # variance of r where each label is right with probability 1 / K
         if self.unclipped < -_CONTRADICTION_SE * np.sqrt(self.overall_se**2 + chance / K):
             return (
-                "The training labels contradict the trusted ones: rows that look like trusted rows of a class carry "
-                f"its label less often than by chance (reliability {_with_error(self.unclipped, self.overall_se)}, "
-                "where 0 is chance). Look whether classes are encoded otherwise in y_meta than in y. Look whether the "
-                "rows of X and y, and of X_meta and y_meta, are in the same order, and whether the sets are swapped."
+                "The training labels contradict the trusted ones. Rows that look like trusted rows of a class carry "
+                f"its label less often than by chance (reliability {self.unclipped:.2f} ± {self.overall_se:.2f}, where "
+                "0 is chance). Look whether classes are encoded otherwise in y_meta than in y. Look whether the rows "
+                "of X and y are in the same order, and those of X_meta and y_meta. Look whether the sets are swapped."
             )
         return None
 
@@ -161,8 +171,11 @@ class LabelReliability:
             warn(message)
 
 
-def _with_error(value, se):
-    return "nan" if np.isnan(value) else f"{value:.2f} ± {se:.2f}"
+def with_error(value, se):
+    """A share and its standard error as text, "unknown" where that is too large to say anything."""
+    if np.isnan(value) or se > LARGEST_SE:
+        return "unknown"
+    return f"{value:.2f}" if np.isnan(se) else f"{value:.2f} ± {se:.2f}"
 
 
 @dataclass(frozen=True)
@@ -504,8 +517,8 @@ def _estimate(histograms, mass, asked, trusted):
     of_b = [sign * of / len(seen) for sign, of in zip(signs, kinds, strict=False)]
     gains = trusted.gains_without(own)
     se_b = _standard_error(trusted, gains, [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)])
-    told = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
-    norm = np.where(told, 2.0 * (g**2).sum(axis=0), 1.0)
+    separated = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
+    norm = np.where(separated, 2.0 * (g**2).sum(axis=0), 1.0)
     p = (g * u).sum(axis=0) / norm
     of_y = [of * (g_k / norm)[:, None] for of, g_k in zip(kinds, g, strict=True)]
     of_b = [of * ((g_k + u_k - 4.0 * p * g_k) / norm)[:, None] for of, g_k, u_k in zip(kinds, g, u, strict=True)]
@@ -513,7 +526,8 @@ def _estimate(histograms, mass, asked, trusted):
     terms += [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)]
     se = _standard_error(trusted, gains, terms)
     precision, precision_se = np.full((2, n_classes), np.nan)
-    precision[labels[told]], precision_se[labels[told]] = np.clip(p[told], 0.0, 1.0), se[told]
+    told = separated & (se <= LARGEST_SE) & (p + 3.0 * se >= -_BELOW_ZERO)
+    precision[labels[told]], precision_se[labels[separated]] = np.clip(p[told], 0.0, 1.0), se[separated]
     return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
 
 

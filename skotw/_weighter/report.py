@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from skotw._transport.arrays import to_numpy
 from skotw._validation import named
 
+from .label_reliability import LARGEST_SE, with_error
+
 __all__ = ["RowGroups", "ShowsReport", "WeighedRow", "WeightReport", "report_of"]
 
 # Classes that the text shows, and rows at either end.
@@ -67,7 +69,7 @@ class WeighedRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightReport:
-    """What the weights of a training set are, class by class, and what to do about them.
+    """What the weights of the training rows are, class by class, and what to do about them.
 
     ``print`` shows it as text, a notebook as a table, and :meth:`to_frame` gives the classes as a data frame.
 
@@ -83,9 +85,11 @@ class WeightReport:
     effective_size : ndarray of shape (n_classes,)
         Kish's effective size of the weights within each class.
     precision, precision_se : ndarray of shape (n_classes,)
-        Share of the rows with this label that really are of the class, and its standard error; NaN where unknown.
+        Share of the rows with this label that really are of the class, and its standard error. The share is NaN where
+        it is unknown, as it is where the standard error is above 1/4.
     reliability, reliability_se : float
-        ``overall`` of ``label_reliability_``, and its standard error; NaN where unknown.
+        ``overall`` of ``label_reliability_``, and its standard error. NaN where unknown. With a standard error above
+        1/4 the text says "unknown".
     n_rows : int
         Training rows that took part.
     n_effective : float
@@ -147,10 +151,9 @@ class WeightReport:
             f"{self.n_rows} rows, which count as {self.n_effective:.1f} rows of equal weight (reg={self.reg:.3g})."
         ]
         if not np.isnan(self.reliability):
-            lines.append(
-                f"Reliability of the labels: {_with_error(self.reliability, self.reliability_se)}, where 1 says that "
-                "all are right and 0 that they say nothing."
-            )
+            shown = with_error(self.reliability, self.reliability_se)
+            scale = "" if shown == "unknown" else ", where 1 says that all are right and 0 that they say nothing"
+            lines.append(f"Reliability of the labels: {shown}{scale}.")
         if self.warnings:
             lines.append("1 warning." if len(self.warnings) == 1 else f"{len(self.warnings)} warnings.")
         return tuple(lines)
@@ -188,18 +191,12 @@ class WeightReport:
         for k, name in list(enumerate(self.classes or ("all rows",)))[:_SHOWN]:
             line = [_name(name), str(self.count[k]), f"{self.mass_before[k]:.3f}", f"{self.mass_after[k]:.3f}"]
             line.append(f"{self.effective_size[k]:.1f}")
-            lines.append(line + [_with_error(self.precision[k], self.precision_se[k])] * known)
+            lines.append(line + [with_error(self.precision[k], self.precision_se[k])] * known)
         return lines
 
 
 def _name(label):
     return str(label.item() if isinstance(label, np.generic) else label)
-
-
-def _with_error(value, error):
-    if np.isnan(value):
-        return "unknown"
-    return f"{value:.2f}" if np.isnan(error) else f"{value:.2f} ± {error:.2f}"
 
 
 def _row_text(row):
@@ -259,13 +256,21 @@ def report_of(fitted, row_groups, weights):
     )
     given = np.ones(len(took_part)) if row_groups.sample_weight is None else row_groups.sample_weight[took_part]
     n_given = np.bincount(codes, given) ** 2 / np.bincount(codes, given**2)
-    told = (*_of_size(report, fitted, row_groups), *_of_mass(report, fitted), *_of_labels(report, fitted, n_given))
+    told = (
+        *_of_size(report, fitted, row_groups, n_given),
+        *_of_mass(report, fitted),
+        *_of_labels(report, fitted, n_given),
+    )
     object.__setattr__(report, "warnings", told)
     return report
 
 
-def _of_size(report, fitted, row_groups):
-    """Weights that have collapsed, all or those of a class, or hardly differ from the prior."""
+def _of_size(report, fitted, row_groups, n_given):
+    """Weights that have collapsed, all or those of a class, or are the same within each class.
+
+    A prior that goes by the labels' confidence tells rows apart by itself. So the last is measured by ``n_given``, how
+    many rows each class would be worth if all of them counted as they were given.
+    """
     groups, basis = fitted.groups, fitted.basis
     prior, squares = fitted.group_prior[groups], row_groups.squares[groups]
     ratio = np.exp(basis.marginals(fitted.group_prior, basis.columns)[2][groups])
@@ -273,14 +278,14 @@ def _of_size(report, fitted, row_groups):
     remedy = f"Raise reg, which is {report.reg:.3g}, or cap the weights by max_weight."
     if report.n_effective < _COLLAPSE * prior_size:
         yield (
-            f"A few rows have nearly all the weight: all rows count as {report.n_effective:.1f}, and the prior weights "
-            f"would make them {prior_size:.1f}. {remedy}"
+            f"A few rows have nearly all the weight. All rows count as {report.n_effective:.1f} rows of equal weight. "
+            f"By the prior weights they would count as {prior_size:.1f}. {remedy}"
         )
     elif (lost := np.flatnonzero(report.effective_size < _COLLAPSE * prior**2 / squares)).size and report.classes:
         yield f"A few rows have nearly all the weight of {_classes(report, lost)}. {remedy}"
-    elif report.n_effective > _NO_SAY * prior_size and report.n_rows > len(groups):
+    elif report.n_effective * (report.mass_after**2 @ (1.0 / n_given)) > _NO_SAY and report.n_rows > len(groups):
         if basis.settings.label_weight == 1.0:
-            cause = "Lower label_weight: at 1 the features have no say."
+            cause = "At label_weight=1 the features have no say. Lower it."
         elif basis.settings.reg_prior > 0:
             cause = f"Lower reg_prior, which is {basis.settings.reg_prior:.3g}, or reg, which is {report.reg:.3g}."
         else:
@@ -294,7 +299,7 @@ def _of_mass(report, fitted):
     wrong = np.flatnonzero((report.mass_after * _LEAK < meant) | (report.mass_after > _LEAK * meant))
     if wrong.size and report.classes and not fitted.basis.settings.reg_prior > 0:
         yield (
-            f"The weight of {_classes(report, wrong)} is not what class_mass asks for, by more than a factor of "
+            f"The weight of {_classes(report, wrong)} differs from what class_mass asks for by more than a factor of "
             f"{_LEAK:g}. Raise label_weight, lower reg, or set label_cost='hard', which keeps it exactly."
         )
 
@@ -307,28 +312,35 @@ def _of_labels(report, fitted, n_given):
     if contradiction := reliability.contradiction(n_given):
         yield contradiction
         return
-    unknown = np.flatnonzero(np.isnan(report.precision))
+    # with a large standard error nothing is wrong, and nothing known: five trusted rows of a class often have that
+    unknown = np.flatnonzero(np.isnan(report.precision_se))
+    elsewhere = np.flatnonzero(np.isnan(report.precision) & (report.precision_se <= LARGEST_SE))
     if np.isnan(report.reliability) and not len(reliability.query_class):
         columns = np.bincount(fitted.basis.columns.target.meta_codes, minlength=fitted.target.n_groups)
         if settings.n_prototypes is not None or columns[fitted.groups].max() < 2:
-            remedy = "Pass at least two trusted rows per class in X_meta and y_meta, or in y_verified; ten are better."
+            remedy = "Pass at least two trusted rows per class in X_meta and y_meta, or in y_verified. Ten are better."
         elif settings.metric == "precomputed":
-            remedy = "With metric='precomputed' it needs the costs among the trusted rows: pass them as X_meta."
+            remedy = "With metric='precomputed' it needs the costs among the trusted rows. Pass them as X_meta."
         else:
             remedy = (
-                "Raise scikit-learn's working_memory. In a network, refit before it has learned the labels by heart: "
-                "lower warmup_epochs."
+                "Raise scikit-learn's working_memory. In a network, begin with one that has not trained on these "
+                "labels yet, or let it fit less closely."
             )
         yield f"It is not known how far the labels can be trusted. {remedy}"
     elif np.isnan(report.reliability):
         yield (
-            "It is not known how far the labels can be trusted: the features do not tell the trusted rows of one class "
+            "It is not known how far the labels can be trusted. The features do not tell the trusted rows of one class "
             "from those of another. Use another embedding or metric, or pass more trusted rows in X_meta."
         )
     elif unknown.size:
         yield (
             f"It is not known how many labels are right of {_classes(report, unknown)}. Pass more trusted rows of "
             f"{'it' if unknown.size == 1 else 'them'} in X_meta and y_meta."
+        )
+    if elsewhere.size:
+        yield (
+            f"The training rows of {_classes(report, elsewhere)} lie elsewhere than the trusted rows. So it is not "
+            "known how many of their labels are right. Look whether X_meta has gone through the same steps as X."
         )
     with np.errstate(invalid="ignore"):
         bad = np.flatnonzero(report.precision + 2.0 * report.precision_se < 0.5)

@@ -1,4 +1,4 @@
-"""Long-tailed and mislabelled versions of clean data, made to a known recipe."""
+"""Long-tailed and mislabelled versions of a data set, made to a known recipe."""
 
 from ._label_noise import flip_labels
 from ._long_tailed import make_long_tailed

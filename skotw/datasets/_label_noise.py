@@ -51,9 +51,9 @@ def flip_labels(
 ) -> Any:
     """Replace a share of the labels by labels of other classes.
 
-    A flip always changes the label. ``rate`` is thus the share of labels that end up wrong;
-    benchmarks that redraw a share r of the labels from *all* K classes make only r (K - 1) / K of
-    them wrong.
+    A flip always changes the label. So ``rate`` is the share of labels that end up wrong. Some
+    benchmarks redraw a share r of the labels from *all* K classes instead. That makes only
+    r (K - 1) / K of them wrong.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ def flip_labels(
     kind : {"symmetric", "pair", "class-dependent"}, default="symmetric"
         Which label a flipped one gets:
 
-        - "symmetric": one of the other classes, all equally likely;
-        - "pair": the next class in sorted order; after the last one comes the first;
-        - "class-dependent": as ``transition`` says; with a dict as ``rate`` instead, each class
+        - "symmetric": one of the other classes, all equally likely.
+        - "pair": the next class in sorted order. After the last one comes the first.
+        - "class-dependent": as ``transition`` says. With a dict as ``rate`` instead, each class
           flips at its own rate to the others, all equally likely.
     transition : array-like of shape (n_classes, n_classes), default=None
         For ``kind="class-dependent"``: entry (k, l) is the share of class k that gets label l,
-        classes in sorted order. Every row sums to 1; the diagonal is the share that stays.
+        classes in sorted order. Every row sums to 1. The diagonal is the share that stays.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows and their new labels. Pass an int for the same flips at every call.
     return_mask : bool, default=False
@@ -92,15 +92,15 @@ def flip_labels(
 
     See Also
     --------
-    make_long_tailed : Make the classes unequal; do that first, for labels that are still right.
+    make_long_tailed : Make the classes unequal. Do that first, while the labels are right.
 
     Notes
     -----
     The *number* of flips is fixed, not drawn: ``rate * n_samples`` rounded to one of the two
-    nearest whole numbers, and likewise ``rate * n_c`` in each class. The rounding is random, such
-    that every single label flips with probability ``rate`` exactly, and to each other class with
-    exactly the probability asked for. Results then vary less from seed to seed than with a coin
-    tossed for every label, above all in rare classes.
+    nearest whole numbers, and likewise ``rate * n_c`` in each class. The rounding is random. So every
+    single label flips with probability ``rate`` exactly, and to each other class with exactly the
+    probability asked for. Results vary less from seed to seed than if a coin were tossed for every
+    label, above all in rare classes.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def flip_labels(
     (y,) = indexable(y)
     classes, codes = encode_labels(y)
     if classes.size < 2:
-        raise ValueError(f"Flipping needs at least two classes; y has only {classes.tolist()[0]!r}.")
+        raise ValueError(f"Flipping needs at least two classes. y has only {classes.tolist()[0]!r}.")
     shares = _transition_matrix(rate, kind, transition, classes)
     new_codes = _draw_labels(codes, shares, check_random_state(random_state))
     mask = new_codes != codes
@@ -135,9 +135,13 @@ def _transition_matrix(rate, kind, transition, classes):
     if kind == "class-dependent":
         return _class_dependent(rate, transition, classes)
     if transition is not None:
-        raise ValueError(f"transition goes with kind='class-dependent', not with kind={kind!r}.")
+        raise ValueError(
+            f"transition goes with kind='class-dependent', not with kind={kind!r}. Leave it out, or change kind."
+        )
     if isinstance(rate, dict):
-        raise ValueError(f"One rate per class goes with kind='class-dependent', not {kind!r}.")
+        raise ValueError(
+            f"One rate per class goes with kind='class-dependent', not {kind!r}. Pass one number, or change kind."
+        )
     rates = np.full(classes.size, _check_rate(rate, "rate"))
     return _spread(rates, _KINDS[kind](classes.size))
 
@@ -155,7 +159,7 @@ def _class_dependent(rate, transition, classes):
     known = classes.tolist()
     unknown = sorted(set(rate) - set(known), key=str)
     if unknown:
-        raise ValueError(f"rate names labels that y does not have: {unknown}; y has {known}.")
+        raise ValueError(f"rate names labels that y does not have: {unknown}. y has {known}.")
     rates = [_check_rate(rate.get(label, 0.0), f"rate of class {label!r}") for label in known]
     return _spread(np.array(rates), _to_any_other(classes.size))
 

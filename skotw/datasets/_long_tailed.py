@@ -61,18 +61,18 @@ def make_long_tailed(
 ) -> Any:
     r"""Keep exponentially fewer rows of each further class.
 
-    Of the class of rank k (0 is the head, K - 1 the tail) it keeps
+    Classes are ranked from the head, 0, to the tail, K - 1. Of the class of rank k it keeps
 
     .. math:: n_k = \lfloor n_{max} \, IF^{-k / (K - 1)} \rfloor
 
-    rows and at least one, so that the largest class has ``imbalance_factor`` times the rows of the
-    smallest. This is the profile that long-tailed CIFAR is made with [1]_, including the rounding:
-    10 classes of 5000 rows at an imbalance factor of 100 leave 12,406 rows, as in the literature.
+    rows, and at least one. So the largest class has ``imbalance_factor`` times the rows of the
+    smallest. Long-tailed CIFAR is made with this profile [1]_, including the rounding: 10 classes of
+    5000 rows at an imbalance factor of 100 leave 12,406 rows, as in the literature.
 
     Parameters
     ----------
     X : array-like, sparse matrix, data frame or list, of n_samples rows
-        The data; rows of any kind and of any number of dimensions.
+        The data: rows of any kind and of any number of dimensions.
     y : array-like of shape (n_samples,)
         Class labels of any type.
     imbalance_factor : float
@@ -83,12 +83,12 @@ def make_long_tailed(
     class_order : {"sorted", "frequency", "random"} or array of shape (n_classes,), default="sorted"
         Which class is the head and which the tail. "sorted" takes the labels in sorted order, the
         first as the head, as the long-tailed benchmarks do. "frequency" makes the most frequent
-        class the head, which keeps the most rows of data that are imbalanced already (equal
-        classes go in sorted order). "random" draws the order with ``random_state``. An array lists
+        class the head, and equal classes go in sorted order. That keeps the most rows of data that
+        are imbalanced already. "random" draws the order with ``random_state``. An array lists
         every class, the head first.
     shuffle : bool, default=True
         Whether to draw the rows of each class at random and to return all rows in random order.
-        False keeps the first rows of each class, in the order they have: no randomness.
+        False keeps the first rows of each class, in their order, without randomness.
     random_state : int, RandomState instance or None, default=None
         Chooses the rows, and the order of the classes if that is random. Pass an int for the same
         rows at every call.
@@ -98,7 +98,7 @@ def make_long_tailed(
     Returns
     -------
     X_long_tailed, y_long_tailed : containers of the types given
-        The rows that are kept; CSR if ``X`` is sparse.
+        The rows that are kept. CSR if ``X`` is sparse.
     indices : ndarray of shape (n_kept,)
         Their indices in ``X``. Only with ``return_indices=True``.
 
@@ -135,7 +135,7 @@ def make_long_tailed(
     X, y = indexable(X, y)
     classes, codes = encode_labels(y)
     if classes.size < 2:
-        raise ValueError(f"A long tail needs at least two classes; y has only {classes.tolist()[0]!r}.")
+        raise ValueError(f"A long tail needs at least two classes. y has only {classes.tolist()[0]!r}.")
     rng = check_random_state(random_state)
     counts = np.bincount(codes)
     rank = _class_ranks(class_order, classes, counts, rng)

@@ -47,20 +47,20 @@ class OTReweighting(Callback):
     trusted samples. The features come from the training pass, so that a refit costs one forward pass over the trusted
     samples. The guide explains how to use it (:doc:`/guide/networks`).
 
-    It needs nothing of the net but a classifier whose criterion has a ``reduction``: no subclass, no sample weights in
-    the data. The loss of validation batches stays as it is.
+    The net must be a classifier whose criterion has a ``reduction``. It needs no subclass, and no sample weights in the
+    data. The loss of validation batches stays as it is.
 
     Parameters
     ----------
     meta : (X_meta, y_meta), Dataset, int or None, default=None
-        The trusted samples: data as the net takes it with labels, or a data set. A number takes as many training
-        samples of each class as trusted, of the training split only. These go on training, with the mean weight of
-        their class. None takes prototypes of the training samples.
+        The trusted samples: data as the net takes it, with labels, or a data set. A number takes that many training
+        samples of each class as trusted, from the training split only. The network still trains on these, with the
+        mean weight of their class. None takes prototypes of the training samples.
     feature_layer : str or None, default=None
         Name of the layer whose input are the features, usually the last: ``"head"``, or ``"layers.4"`` as
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit.
+        How weights are learned. None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
@@ -84,11 +84,11 @@ class OTReweighting(Callback):
     smoothing : float in [0, 1), default=0.0
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
-        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
+        Names of layers that stop training in stage 2, their batch norm and dropout included. True is all but the
         feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
-        In stage 2 add the mean loss of a class-balanced mini-batch of trusted samples times this factor (10 in the
-        script of the paper's authors). The batch goes through the transforms of its data set.
+        In stage 2 the loss gains this factor times the mean loss of a class-balanced mini-batch of trusted samples.
+        The script of the paper's authors has 10. The batch goes through the transforms of its data set.
     random_state : int, RandomState instance or None, default=None
         Draws the trusted samples where ``meta`` is a number.
 
@@ -114,10 +114,11 @@ class OTReweighting(Callback):
     A network that fits its labels, wrong ones too, has features that vouch for them. So the reliability of the labels
     is read in stage 1: after its first, second, fourth, eighth, ... epoch and at its end, by up to 2,000 training
     samples in evaluation mode. The lowest reading counts, and it stays. Epochs in which the network knows labels by
-    heart are left out. The reliability is unknown (NaN), and ``reg="auto"`` is 0.1, where all were; where trusted
-    samples are drawn from the training split; and where their loss is added from the first epoch on.
+    heart are left out. In three cases the reliability is unknown (NaN), and ``reg="auto"`` is 0.1: where all epochs
+    were left out, where trusted samples are drawn from the training split, and where their loss is added from the
+    first epoch on.
 
-    List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``, so that a checkpoint with
+    List it before callbacks that load a checkpoint. The weights live in ``net.criterion_``. So a checkpoint with
     ``f_criterion``, which is skorch's default, has them. A criterion that is given as an instance is copied before. To
     predict alone, load ``f_params`` without it.
 
@@ -224,7 +225,7 @@ class OTReweighting(Callback):
         if is_dataset(X):
             check_indexable(X)
         elif y is None and net.iterator_train is DataLoader:
-            raise ValueError("There are no labels: pass y, or a Dataset that yields (X, y) pairs as X.")
+            raise ValueError("There are no labels. Pass y, or a Dataset that yields (X, y) pairs as X.")
         weights = SampleWeights.attach(own_criterion(net))
         tap = FeatureTap.attach(net.module_, self.feature_layer)
         frozen = None
@@ -368,9 +369,9 @@ class OTReweighting(Callback):
         params = {name: getattr(self, name) for name in self._parameter_constraints}
         validate_parameter_constraints(self._parameter_constraints, params, type(self).__name__)
         if self.refit_every == "batch" and self.features == "clean":
-            raise ValueError("refit_every='batch' weighs the features of the batch: leave features='cached'.")
+            raise ValueError("refit_every='batch' weighs the features of the batch. Leave features='cached'.")
         if self.meta_loss_weight > 0 and self.meta is None:
-            raise ValueError("meta_loss_weight needs trusted samples: pass meta=.")
+            raise ValueError("meta_loss_weight needs trusted samples. Pass meta=.")
         check_refits(self.weighter, self.meta, distributed=_distributed(net))
 
     def _begin(self, net, dataset_train):

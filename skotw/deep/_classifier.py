@@ -31,7 +31,7 @@ _CALLBACK = "reweighting"
 class OTWeightedNetClassifier(NeuralNetClassifier):
     """Neural network classifier whose sample weights are refitted as its features change.
 
-    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in. It takes everything that one takes.
+    A :class:`skorch.NeuralNetClassifier` with :class:`OTReweighting` built in. It takes the same parameters, and more.
     Stage 1 trains on the plain loss for ``warmup_epochs``. Stage 2 trains on the weighted loss, and learns the weights
     anew in every epoch, by optimal transport between the current features of the training samples and those of the
     trusted samples. The guide explains how to use it (:doc:`/guide/networks`).
@@ -46,17 +46,17 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     *args : tuple
         Further positional parameters of :class:`skorch.NeuralNetClassifier`.
     meta : (X_meta, y_meta), Dataset, int or None, default=None
-        The trusted samples: data as the net takes it with labels, or a data set. A number takes as many training
-        samples of each class as trusted, of the training split only. These go on training, with the mean weight of
-        their class. None takes prototypes of the training samples. It is a parameter, like skorch's
-        ``predefined_split``, since a search would slice it if it were given to ``fit``.
+        The trusted samples: data as the net takes it, with labels, or a data set. A number takes that many training
+        samples of each class as trusted, from the training split only. The network still trains on these, with the
+        mean weight of their class. None takes prototypes of the training samples. It is a parameter, like skorch's
+        ``predefined_split``, because a search would slice what is given to ``fit``.
     feature_layer : str or None, default=None
         Name of the layer whose input are the features, usually the last. With None the module returns
         ``(logits, features)``, or a dict with ``"logits"`` and ``"features"``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; None is ``OTSampleWeighter()``, whose ``reg="auto"`` is settled by the first refit.
-        Pass an instance to search over ``weighter__reg``. It gets class indices, so that a ``class_mass`` by class
-        names places in ``classes_``.
+        How weights are learned. None is ``OTSampleWeighter()``, whose ``reg="auto"`` is settled by the first refit.
+        Pass an instance to search over ``weighter__reg``. It gets class indices, so a ``class_mass`` by class names
+        places in ``classes_``.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1
@@ -82,16 +82,16 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     smoothing : float in [0, 1), default=0.0
         Share of a sample's old weight in its new one.
     freeze : bool, str or list of str, default=False
-        Names of layers that stop training in stage 2, their batch norm and dropout included; True is all but the
+        Names of layers that stop training in stage 2, their batch norm and dropout included. True is all but the
         feature layer. After the call they are as they were.
     meta_loss_weight : float, default=0.0
-        In stage 2 add the mean loss of a class-balanced mini-batch of trusted samples times this factor.
+        In stage 2 the loss gains this factor times the mean loss of a class-balanced mini-batch of trusted samples.
     random_state : int, RandomState instance or None, default=None
         Draws the trusted samples where ``meta`` is a number. It does not seed the network: see ``torch.manual_seed``.
     **kwargs : dict
-        Further parameters of :class:`skorch.NeuralNetClassifier`. Note that its criterion takes probabilities unless
-        you pass ``criterion=nn.CrossEntropyLoss``, that it shuffles only with ``iterator_train__shuffle=True``, and
-        that it holds out a fifth of the data to validate.
+        Further parameters of :class:`skorch.NeuralNetClassifier`. Its criterion takes probabilities unless you pass
+        ``criterion=nn.CrossEntropyLoss``. It shuffles only with ``iterator_train__shuffle=True``. It holds out a fifth
+        of the data to validate.
 
     See Also
     --------
@@ -172,7 +172,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         weights = SampleWeights.of(self.criterion_) if hasattr(self, "criterion_") else None
         if weights is None or not weights.learned:
-            raise AttributeError(f"{type(self).__name__} has no sample_weight_ before the first refit.")
+            raise AttributeError(f"{type(self).__name__} has no sample_weight_ before the first refit. Call fit first.")
         return weights.weight.cpu().numpy().copy()
 
     @property
@@ -186,7 +186,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         callback = dict(getattr(self, "callbacks_", ())).get(_CALLBACK)
         if not hasattr(callback, "reweighter_"):
-            raise AttributeError(f"{type(self).__name__} has no reweighter_ before training.")
+            raise AttributeError(f"{type(self).__name__} has no reweighter_ before training. Call fit first.")
         return callback.reweighter_
 
     @property
@@ -339,7 +339,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         nested = {name.removeprefix(prefix): kwargs.pop(name) for name in list(kwargs) if name.startswith(prefix)}
         weighter = kwargs.get("weighter", self.weighter)
         if nested and weighter is None:
-            raise ValueError(f"weighter is None and has no {sorted(nested)}: pass weighter=OTSampleWeighter().")
+            raise ValueError(f"weighter is None and has no {sorted(nested)}. Pass weighter=OTSampleWeighter().")
         if nested:
             clone(weighter).set_params(**nested)  # raises before anything has changed
         with _same_parameters_on_error(self):
@@ -364,7 +364,13 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         -------
         self : OTWeightedNetClassifier
             The net. If training fails it counts as not fitted: ``predict`` raises NotFittedError.
+
+        Raises
+        ------
+        TypeError
+            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``.
         """
+        _check_no_trusted(fit_params)
         goes_on = self.warm_start and self.initialized_
         try:
             return super().fit(X, y, **fit_params)
@@ -389,9 +395,10 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Returns
         -------
         self : OTWeightedNetClassifier
-            The net. If training fails before its first step, the net is as before; after that it has what it learned,
-            as after an interrupt.
+            The net. If training fails before its first step, the net is as before. After that it keeps what it
+            learned, as after an interrupt.
         """
+        _check_no_trusted(fit_params)
         fresh = not self.initialized_
         if fresh:
             self.initialize()
@@ -408,7 +415,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Parameters
         ----------
         attributes : iterable of str or None, default=None
-            Attributes that are needed; None is the module.
+            Attributes that are needed. None is the module.
         *args : tuple
             Passed to skorch.
         **kwargs : dict
@@ -421,7 +428,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         super().check_is_fitted(attributes, *args, **kwargs)
         if attributes is None and not self.initialized_:
-            raise NotInitializedError("The last call of fit of this net has failed: call fit again before this method.")
+            raise NotInitializedError("The last call of fit of this net has failed. Call fit again before this method.")
 
     def load_params(self, *args: Any, **kwargs: Any) -> None:
         """Load what ``save_params`` or a checkpoint has saved.
@@ -446,7 +453,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     def check_data(self, X: Any, y: Any) -> None:
         """Learn the classes.
 
-        Further class indices may come with later calls of ``partial_fit``, other labels have to be there in the first.
+        Class indices may be new in later calls of ``partial_fit``. Other labels must all be there in the first.
 
         Parameters
         ----------
@@ -572,12 +579,22 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if len(unknown):
             raise ValueError(
                 f"There are labels that are no classes of this net: {named(unknown)}. Its classes are "
-                f"{named(classes)}: pass all that will occur as classes=."
+                f"{named(classes)}. Pass all classes that will occur as classes=."
             )
         return order[np.searchsorted(classes[order], labels)].astype(np.int64)
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
+
+
+def _check_no_trusted(fit_params):
+    """Raise where trusted samples are passed as a table's estimators take them."""
+    given = [name for name in ("X_meta", "y_meta", "y_verified") if name in fit_params]
+    if given:
+        raise TypeError(
+            f"A network takes no {' or '.join(given)} in fit. Pass the trusted samples and their labels as a "
+            "parameter of the net, meta=(X_meta, y_meta). Samples of X that were reviewed leave X and y for it."
+        )
 
 
 @contextmanager

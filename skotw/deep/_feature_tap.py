@@ -38,8 +38,8 @@ def logits_of(output):
     if logits is None:
         held = f" with {', '.join(map(repr, output))}" if isinstance(output, Mapping) else ""
         raise TypeError(
-            f"The module returns {type(output).__name__}{held}, where logits are wanted: a tensor, a tuple that begins "
-            "with it, a dict with 'logits', or an object with .logits."
+            f"The module returns {type(output).__name__}{held}. Let it return logits: as a tensor, as the first "
+            "of a tuple, as 'logits' of a dict, or as .logits of an object."
         )
     return logits
 

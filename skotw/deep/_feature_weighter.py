@@ -72,7 +72,9 @@ class TensorIntake(Intake):
             scaler = None if self.embedding is None else self.embedding.scaler_
             Z = X if scaler is None else scaler.transform(X, compute_of(settings.n_jobs))
             if not bool(torch.isfinite(Z).all()):
-                raise ValueError(f"{name} contains NaN or infinity: the network, or its input, is broken.")
+                raise ValueError(
+                    f"{name} contains NaN or infinity. Look for it in the input, or lower the learning rate."
+                )
         else:
             Z = embed(self.embedding, to_numpy(X), name, kept=kept)
         if X.device.type == "cpu" or settings.metric not in GEMM_METRICS or issparse(Z):
@@ -87,7 +89,7 @@ class TensorIntake(Intake):
         features = self.features or {"n_features_in_": X.shape[1]}
         if X.shape[1] != features["n_features_in_"]:
             raise ValueError(
-                f"{name} has {X.shape[1]} features, but the training samples have {features['n_features_in_']}: take "
+                f"{name} has {X.shape[1]} features, but the training samples have {features['n_features_in_']}. Take "
                 "both from the same layer of the network."
             )
         return X, features
@@ -121,7 +123,7 @@ def check_weighter(weighter, X_meta, *, shared):
     check_settings(settings)
     if settings.asks_models:
         raise ValueError(
-            "The features of a network are supervised already, and the weights are learned anew in every epoch: leave "
+            "The features of a network are supervised already, and the weights are learned anew in every epoch. Leave "
             "the weighter's embedding at a transformer, 'scale' or None, and its prior at 'balanced' or 'uniform'."
         )
     if shared:
@@ -284,11 +286,11 @@ def _check_shared(settings, X_meta):
     except AttributeError as error:
         raise ValueError(f"With distributed=True no process has all rows. {error}") from error
     if X_meta is None:
-        raise ValueError("distributed=True needs trusted samples: prototypes of the rows would differ by process.")
+        raise ValueError("distributed=True needs trusted samples. Prototypes of the rows would differ by process.")
     if not settings.embeds_by_itself:
-        raise ValueError("distributed=True takes embedding='scale' or None: another would differ by process.")
+        raise ValueError("distributed=True takes embedding='scale' or None. Another would differ by process.")
     if settings.metric in ("seuclidean", "mahalanobis"):
-        raise ValueError(f"metric={settings.metric!r} needs all rows at once: with distributed=True use another.")
+        raise ValueError(f"metric={settings.metric!r} needs all rows at once. With distributed=True use another.")
 
 
 def _on_host(fitted):

@@ -91,7 +91,7 @@ class TrainingPass:
         if not self._ids:
             raise ValueError(
                 "The training pass had no batches, and so there are no features to weigh. With drop_last=True the "
-                "training split needs a batch_size of samples at least."
+                "training split needs at least batch_size samples. Lower batch_size, or leave drop_last out."
             )
         ids = torch.cat(self._ids)
         last = torch.full((int(ids.max()) + 1,), -1).scatter_reduce(0, ids, torch.arange(len(ids)), "amax")

@@ -216,8 +216,8 @@ class Refits:
     def _check_width(self, features):
         if self._width is not None and features.shape[1] != self._width:
             raise ValueError(
-                f"The training samples have {features.shape[1]} features at the feature layer, and the trusted ones "
-                f"have {self._width}. Both must have as many there: pool over what differs, such as positions of a "
+                f"The training samples have {features.shape[1]} features at the feature layer, and the trusted samples "
+                f"have {self._width}. Both must have as many there. Pool over what differs, such as positions of a "
                 "text or of an image."
             )
 

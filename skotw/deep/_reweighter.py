@@ -21,19 +21,19 @@ class OTReweighter:
     The plain object behind :class:`OTReweighting`, for hand-written loops and for Lightning (:doc:`/guide/networks`).
     It takes tensors on any device, knows no network and keeps no data set. The weights are those of
     :class:`skotw.OTSampleWeighter` on the same numbers, with every metric, cost, prior and mode of it. On a CUDA device
-    the transport is solved where the features are, always in float32 or float64, whatever autocast is on; the few
-    metrics that only exist for NumPy arrays are evaluated on the host.
+    the transport is solved where the features are, always in float32 or float64, whatever autocast is on. A few metrics
+    exist only for NumPy arrays, and are evaluated on the host.
 
     Parameters
     ----------
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned; it stays as it is. None is ``OTSampleWeighter()``, with ``reg="auto"``.
+        How weights are learned. It stays as it is. None is ``OTSampleWeighter()``, with ``reg="auto"``.
     distributed : bool, default=False
-        The rows of each call are one part of the training set, and the other processes of ``torch.distributed`` call
-        with the other parts at the same time and with the same trusted samples. The solution is that of all rows. Only
-        sums travel: one normaliser per class and trusted sample, and a few numbers that settle scales. The histograms
-        behind the reliability of the labels are more, and travel for ``reg="auto"`` alone, as do sums of votes: the
-        reliability is unknown with another ``reg``.
+        The samples of each call are one part of the training set. The other processes of ``torch.distributed`` call
+        with the other parts at the same time, and with the same trusted samples. The weights are those of all samples
+        together. Only sums travel: one number per class and trusted sample, and a few that settle scales. What tells
+        the reliability of the labels is larger, and travels for ``reg="auto"`` alone. With another ``reg`` the
+        reliability is unknown.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class OTReweighter:
     Notes
     -----
     A network goes on to fit its labels, wrong ones as well, and its features then vouch for them. So the trusted
-    samples are asked once: the first :meth:`refit` settles how reliable the labels are and what ``reg="auto"`` comes
-    to, and later ones keep it. :meth:`read_labels` asks before, in the first epochs. Take a new object for other
+    samples are asked once. The first :meth:`refit` settles how reliable the labels are and what ``reg="auto"`` comes
+    to. Later ones keep it. :meth:`read_labels` asks before, in the first epochs. Take a new object for other
     training data. A pickle keeps what was settled.
 
     Examples
@@ -108,8 +108,8 @@ class OTReweighter:
             it. The weights are those of the batch by itself, and a single sample has all of its weight. The reliability
             of so few labels is only estimated for ``reg="auto"``.
         labels_fitted : bool, default=False
-            The network has learned the labels by heart, or has trained on the trusted samples, so that its features
-            vouch for wrong labels, too. A first refit then does not ask how reliable they are: that stays unknown, and
+            The network has learned the labels by heart, or has trained on the trusted samples. Then its features vouch
+            for wrong labels, too. So a first refit does not ask how reliable they are. That stays unknown, and
             ``reg="auto"`` is 0.1. Later refits do not ask in any case.
 
         Returns
@@ -157,8 +157,8 @@ class OTReweighter:
         """Ask how reliable the labels are, without learning weights.
 
         For the epochs before the first :meth:`refit`, while the network has not fitted single labels yet. What a
-        network has fitted can only make its labels look better, so that of several readings the lowest counts. After
-        the first refit nothing is asked any more.
+        network has fitted can only make its labels look better. So the lowest of several readings counts. After the
+        first refit nothing is asked any more.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ class OTReweighter:
             If labels are missing or had no training samples, or features do not match those of the refit.
         """
         if not hasattr(self, "weighter_"):
-            raise NotFittedError("This OTReweighter has learned no weights yet: call refit first.")
+            raise NotFittedError("This OTReweighter has learned no weights yet. Call refit first.")
         tensor = _tensor(features, "features")
         with torch.autocast(tensor.device.type, enabled=False):
             given = Given(tensor, _host(labels), sample_weight=_host(sample_weight))
@@ -239,7 +239,7 @@ class OTReweighter:
         if not isinstance(weighter, OTSampleWeighter):
             raise TypeError(f"weighter must be an OTSampleWeighter or None; got {weighter!r}.")
         if weighter.metric == "precomputed":
-            raise ValueError("metric='precomputed' has no features to measure; use another metric of the weighter.")
+            raise ValueError("metric='precomputed' has no features to measure. Use another metric of the weighter.")
         return weighter
 
 
@@ -306,7 +306,7 @@ def _tensor(features, name):
     """Features as the solver takes them: two dimensions, float32 or float64, on the host or on a CUDA device."""
     if not isinstance(features, torch.Tensor) or not features.is_floating_point():
         kind = features.dtype if isinstance(features, torch.Tensor) else type(features).__name__
-        raise TypeError(f"{name} must be a floating tensor; got {kind}. For arrays there is OTSampleWeighter.")
+        raise TypeError(f"{name} must be a floating tensor; got {kind}. For arrays use OTSampleWeighter.")
     if features.ndim != 2:
         raise ValueError(
             f"{name} must have shape (n_samples, n_features); got {tuple(features.shape)}. Pool them first: "

@@ -15,9 +15,9 @@ def check_indexable(dataset):
     """
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise ValueError(
-            f"{type(dataset).__name__} is an iterable dataset without a length, and sample weights need to know which "
-            "sample is which. Use a map-style dataset, with __len__ and __getitem__; one that reads samples from disk "
-            "on demand will do."
+            f"{type(dataset).__name__} is an iterable dataset without a length. Sample weights need to know which "
+            "sample is which. Use a map-style dataset, with __len__ and __getitem__. It may read samples from disk on "
+            "demand."
         )
 
 
@@ -109,7 +109,7 @@ def ids_of(batch):
     ids = getattr(batch, "ids", None)
     if ids is None:
         raise TypeError(
-            "The batches of the training set have lost their sample ids: something between the data loader and the net "
+            "The batches of the training set have lost their sample ids. Something between the data loader and the net "
             f"turned them into {type(batch).__name__}. Make such changes in the dataset, in collate_fn or in "
             "net.infer instead."
         )

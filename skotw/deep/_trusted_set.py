@@ -84,7 +84,7 @@ def meta_dataset(meta, net, dataset_train=None):
         )
     check_no_names(dataset, "meta")
     if not len(dataset):
-        raise ValueError("There are no trusted samples: give at least one of every class.")
+        raise ValueError("There are no trusted samples. Give at least one of every class.")
     if dataset_train is None:
         return dataset
     if ours:
@@ -160,7 +160,7 @@ def check_trusted(dataset, dataset_train, net):
         error, finite = _try(net, Subset(dataset, _spread(dataset, _LOOKED_AT))) if odd else (None, True)
     if label is not None and labels is not None and label.kind in "iu" and labels.kind == "f":
         raise ValueError(
-            "The trusted labels are fractions or of floating type, and those of training are class indices: give "
+            "The trusted labels are fractions or of floating type, and those of training are class indices. Give "
             "y_meta as integers."
         )
     if other is not None and error is not None:
@@ -170,7 +170,7 @@ def check_trusted(dataset, dataset_train, net):
         ) from error
     if broken is not None and not finite:
         raise ValueError(
-            "The trusted samples contain NaN or infinity, and the network makes no numbers of them. Fill what is "
+            "The trusted samples contain NaN or infinity, and so does what the network makes of them. Fill what is "
             "missing there, or leave these samples out."
         )
 
@@ -254,7 +254,7 @@ def check_class_mass(weighter, net):
     else:
         hint = f" {named(classes)}" if classes else ""
     raise ValueError(
-        f"class_mass names classes by {named(mass)}. In a net the weighter gets class indices: give the places of the "
+        f"class_mass names classes by {named(mass)}. In a net the weighter gets class indices. Give the places of the "
         f"labels in classes_{hint}."
     )
 
@@ -333,8 +333,8 @@ def check_no_names(dataset, name):
     if labels is not None and _are_names(labels):
         raise ValueError(
             f"The data set of {name} has names of classes as labels, such as {named(labels[:1])}. Labels in data sets "
-            "go to the criterion as they are: give class indices there, places in classes_, or arrays, whose labels "
-            "are encoded."
+            "go to the criterion as they are. Give class indices there, places in classes_. Or pass arrays, whose "
+            "labels are encoded."
         )
 
 

@@ -71,7 +71,7 @@ class SampleWeights(nn.Module):
         reduction = getattr(criterion, "reduction", None)
         if not isinstance(criterion, nn.Module) or not isinstance(reduction, str):
             raise TypeError(
-                f"The criterion {type(criterion).__name__} is already reduced: it has no `reduction`, by which it "
+                f"The criterion {type(criterion).__name__} is already reduced. It has no `reduction`, by which it "
                 "could be asked for one loss per sample. Give your nn.Module a `reduction` attribute that its forward "
                 "obeys ('none', 'mean', 'sum'), as the losses of torch.nn have."
             )
@@ -242,9 +242,9 @@ def _tensor_for(output, criterion):
         return logits_of(output)
     logits_of(output)  # raises where there are none
     raise TypeError(
-        f"The module returns {type(output).__name__}, which the criterion {type(unwrapped(criterion)).__name__} does "
-        "not take and from which nets of skorch do not predict. OTWeightedNetClassifier does. Elsewhere let your net's "
-        "infer return the logits: `return super().infer(x, **fit_params).logits`, or with ['logits'] of a dict."
+        f"The module returns {type(output).__name__}. The criterion {type(unwrapped(criterion)).__name__} does not "
+        "take that, and nets of skorch do not predict from it. Use OTWeightedNetClassifier, which does. Or let your "
+        "net's infer return the logits: `return super().infer(x, **fit_params).logits`, or with ['logits'] of a dict."
     )
 
 
@@ -272,10 +272,10 @@ def _check_log_probabilities(values):
     if bool(((sums - 1.0).abs() < _SUM_TOLERANCE).all()):
         return
     raise ValueError(
-        "The criterion nn.NLLLoss wants probabilities, whose logarithm nets such as NeuralNetClassifier take before, "
-        "and the outputs of the module are none: they are negative, not finite, or do not sum to 1. NLLLoss is what "
-        "NeuralNetClassifier takes by default. If the module returns logits, pass criterion=nn.CrossEntropyLoss; else "
-        "end it with nn.Softmax(dim=1). If it does already, look for NaN in the data."
+        "The outputs of the module are no probabilities: they are negative, not finite, or do not sum to 1. The "
+        "criterion nn.NLLLoss, the default of NeuralNetClassifier, wants probabilities there. If the module returns "
+        "logits, pass criterion=nn.CrossEntropyLoss. Or end the module with nn.Softmax(dim=1). If it does already, "
+        "look for NaN in the data."
     )
 
 
@@ -283,7 +283,7 @@ def _check_one_each(loss, n_samples):
     shape = tuple(getattr(loss, "shape", ()))
     if not shape or shape[0] != n_samples:
         raise ValueError(
-            f"The criterion is already reduced: with reduction='none' it returned shape {shape} for {n_samples} "
+            f"The criterion is already reduced. With reduction='none' it returned shape {shape} for {n_samples} "
             "samples. Let its forward look at self.reduction, and return one loss per sample then."
         )
 

@@ -1,4 +1,4 @@
-"""Where trusted examples come from: a balanced split of the data, or prototypes of each class."""
+"""Where trusted rows come from: a balanced split of the data, or prototypes of each class."""
 
 from ._prototypes import class_prototypes
 from ._split import balanced_meta_split

@@ -32,7 +32,7 @@ def class_prototypes(
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Embedded rows: prototypes are means, so the distances in ``X`` should make sense.
+        Embedded rows. Prototypes are means, so distances in ``X`` should make sense.
     y : array-like of shape (n_samples,)
         Class labels of any type.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -44,13 +44,13 @@ def class_prototypes(
     Returns
     -------
     prototypes : ndarray of shape (n, n_features)
-        The prototypes, class by class, of the floating type of ``X``; dense also for sparse ``X``.
+        The prototypes, class by class, of the floating type of ``X``. Dense also for sparse ``X``.
         ``n`` is at most ``n_classes * n_prototypes``.
     labels : ndarray of shape (n,)
         The class of each prototype. A class whose rows all have weight zero is not there.
     mass : ndarray of shape (n,)
-        Weight of the rows that each prototype stands for; within a class it sums to the weight of
-        the class (its number of rows when ``sample_weight`` is None).
+        Weight of the rows that each prototype stands for. Within a class it sums to the weight of
+        the class, which is its number of rows when ``sample_weight`` is None.
 
     Raises
     ------
@@ -69,10 +69,10 @@ def class_prototypes(
     .. math:: \min_{c_1, \dots, c_k} \sum_i w_i \min_j \lVert x_i - c_j \rVert^2 ,
 
     found by Lloyd's algorithm. There is no randomness. The first centre is the row with the
-    largest :math:`w_i d_i^2`, where :math:`d_i` is the distance from the mean of the class, and
-    each further one the row with the largest :math:`w_i d_i^2` for the distance from the centres
-    so far: the most likely outcome of each draw of k-means++ [1]_. Equal rows are merged
-    beforehand and ties go to the row that sorts first, so neither repetition of rows nor their
+    largest :math:`w_i d_i^2`, where :math:`d_i` is the distance from the mean of the class. Each
+    further one is the row with the largest :math:`w_i d_i^2` for the distance from the centres so
+    far. That is the most likely outcome of each draw of k-means++ [1]_. Equal rows are merged
+    beforehand, and ties go to the row that sorts first. So neither repetition of rows nor their
     order matters.
 
     References

@@ -23,10 +23,10 @@ def balanced_meta_split(
 ) -> tuple[Rows, Labels, Rows, Labels]:
     """Set the same number of rows of every class aside as trusted rows.
 
-    It is :func:`~sklearn.model_selection.train_test_split` for trusted rows: those that you check by
-    hand, or whose labels you already trust. It only chooses rows, and does not make them right. Split
-    before noise is added, or correct the labels that it hands out. The guide says how many rows to
-    set aside (:doc:`/guide/trusted_rows`).
+    It is :func:`~sklearn.model_selection.train_test_split` for trusted rows. These are rows whose
+    labels you check by hand, or trust already. It only chooses rows, and does not make their labels
+    right. Split before noise is added, or correct the labels that it hands out. The guide says how
+    many rows to set aside (:doc:`/guide/trusted_rows`).
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def balanced_meta_split(
     Raises
     ------
     ValueError
-        If a class has fewer than ``n_per_class + 1`` rows, since the training set must keep one
-        row of every class. The message names the classes.
+        If a class has fewer than ``n_per_class + 1`` rows. The training set must keep one row of
+        every class. The message names the classes.
 
     See Also
     --------

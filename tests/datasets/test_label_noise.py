@@ -143,7 +143,7 @@ CLASS_DEPENDENT = {"kind": "class-dependent", "rate": None}
         (CLASS_DEPENDENT | {"transition": 2 * np.eye(3)}, "rows that sum to 1"),
         (CLASS_DEPENDENT | {"transition": 2 * np.eye(3) - 1 / 3}, "no negative entry"),
         (CLASS_DEPENDENT | {"transition": np.full((3, 3), np.nan)}, "transition contains NaN"),
-        ({"y": [1, 1, 1]}, "at least two classes; y has only 1"),
+        ({"y": [1, 1, 1]}, "at least two classes. y has only 1"),
         ({"y": [0.1, 0.2, 0.3]}, "Unknown label type: continuous"),
         ({"y": [[0, 1], [1, 0]]}, "1d array"),
     ],

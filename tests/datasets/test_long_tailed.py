@@ -148,7 +148,7 @@ def test_containers(kind):
         ({"class_order": ["a", "b"]}, ValueError, r"\['a', 'b', 'c'\]; got \['a', 'b'\]"),
         ({"class_order": ["a", "b", "d"]}, ValueError, "must list every class of y once"),
         ({"class_order": ["a", "b", "c", "c"]}, ValueError, "must list every class of y once"),
-        ({"y": ["a"] * 36}, ValueError, "at least two classes; y has only 'a'"),
+        ({"y": ["a"] * 36}, ValueError, "at least two classes. y has only 'a'"),
         ({"y": np.linspace(0, 1, 36)}, ValueError, "Unknown label type: continuous"),
         ({"y": ["a", "b"]}, ValueError, "inconsistent numbers of samples"),
     ],

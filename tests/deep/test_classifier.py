@@ -297,7 +297,7 @@ def test_an_output_without_logits():
         def forward(self, X):
             return {"scores": super().forward(X)}
 
-    with pytest.raises(TypeError, match=r"returns dict with 'scores', where logits are wanted.*a dict with 'logits'"):
+    with pytest.raises(TypeError, match=r"returns dict with 'scores'. Let it return logits.*'logits' of a dict"):
         make_net(Scores).fit(X, y)
 
 

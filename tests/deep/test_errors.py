@@ -31,7 +31,7 @@ X, y = blobs()
         ({"feature_layer": 2}, "'feature_layer' parameter"),
         ({"meta_loss_weight": -1.0}, "'meta_loss_weight' parameter"),
         ({"freeze": 3}, "'freeze' parameter"),
-        ({"refit_every": "batch", "features": "clean"}, "leave features='cached'"),
+        ({"refit_every": "batch", "features": "clean"}, "Leave features='cached'"),
         ({"meta": None, "meta_loss_weight": 1.0}, "meta_loss_weight needs trusted samples"),
         ({"feature_layer": None, "freeze": True}, "freeze=True trains the feature layer alone"),
         ({"freeze": "encoder"}, "names no layer of the module: .*encoder.*body.0"),
@@ -44,7 +44,7 @@ def test_parameters(params, message):
 
 
 def test_weighter_that_is_none_has_no_parameters():
-    with pytest.raises(ValueError, match="pass weighter=OTSampleWeighter"):
+    with pytest.raises(ValueError, match="Pass weighter=OTSampleWeighter"):
         make_net(weighter=None).set_params(weighter__reg=0.1)
 
 
@@ -60,6 +60,13 @@ def test_parameters_of_skorch_are_still_checked():
 def test_meta_of_another_kind(meta):
     with pytest.raises(TypeError, match=r"meta must be \(X_meta, y_meta\), a torch Dataset"):
         make_net(meta=meta).fit(X, y)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name", ["y_verified", "X_meta"])
+def test_trusted_samples_that_come_with_fit(method, name):
+    with pytest.raises(TypeError, match=rf"takes no {name} in fit\. Pass .* meta=\(X_meta, y_meta\)"):
+        getattr(make_net(), method)(X, y, **{name: y})
 
 
 def test_meta_set_is_empty():
@@ -251,7 +258,7 @@ class Reduced(nn.Module):
 
 
 def test_criterion_without_reduction():
-    with pytest.raises(TypeError, match="Reduced is already reduced: it has no `reduction`"):
+    with pytest.raises(TypeError, match=r"Reduced is already reduced. It has no `reduction`"):
         make_net(criterion=Reduced).fit(X, y)
 
 

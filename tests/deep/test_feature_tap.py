@@ -38,7 +38,7 @@ def test_logits_of_tensors_and_of_named_tuples():
     "output", [{"scores": LOGITS}, (), object(), None, [LOGITS]], ids=lambda output: type(output).__name__
 )
 def test_no_logits(output):
-    with pytest.raises(TypeError, match=f"returns {type(output).__name__}.*where logits are wanted"):
+    with pytest.raises(TypeError, match=f"returns {type(output).__name__}.*Let it return logits"):
         logits_of(output)
 
 

@@ -169,7 +169,7 @@ def test_pickle_holds_no_device(sets, device):
 def test_bad_input(sets):
     X, y, X_meta, y_meta = tensors(sets)
     reweighter = OTReweighter(OTSampleWeighter())
-    with pytest.raises(NotFittedError, match="call refit first"):
+    with pytest.raises(NotFittedError, match="Call refit first"):
         reweighter.weigh(X, y)
     with pytest.raises(TypeError, match="must be a floating tensor; got ndarray"):
         reweighter.refit(sets[0], y)
@@ -347,7 +347,7 @@ def test_a_failed_refit_leaves_the_weights_of_the_last(sets, bad):
     reweighter = OTReweighter(OTSampleWeighter())
     with pytest.raises(ValueError, match=r"X|y"):
         reweighter.refit(*bad(X, y, X_meta, y_meta))
-    with pytest.raises(NotFittedError, match="call refit first"):
+    with pytest.raises(NotFittedError, match="Call refit first"):
         reweighter.weigh(X, y)
     weights = reweighter.refit(X, y, X_meta, y_meta)
     before = pickle.dumps(reweighter)

@@ -124,7 +124,7 @@ class Ragged(nn.Module):
 
 def test_features_of_another_width():
     net = make_net(Ragged, feature_layer=None, **LATE)
-    assert_told_before_training(net, ValueError, "training samples have 7 features .* trusted ones have 5")
+    assert_told_before_training(net, ValueError, "training samples have 7 features .* trusted samples have 5")
 
 
 def test_features_of_training_without_a_meta_set():

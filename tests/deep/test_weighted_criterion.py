@@ -170,7 +170,7 @@ def test_a_criterion_that_does_not_obey_is_told_before_the_first_step(make, crit
     torch._dynamo.reset()
     module = Net()
     before = copy.deepcopy(module.state_dict())
-    with pytest.raises(ValueError, match=r"already reduced: with reduction='none' it returned shape \(\).*self.red"):
+    with pytest.raises(ValueError, match=r"already reduced. With reduction='none' it returned shape \(\).*self.red"):
         make(module, criterion=criterion, max_epochs=50, **params).fit(X, y)
     for name, parameter in module.named_parameters():
         assert torch.equal(parameter, before[name])
@@ -259,7 +259,7 @@ class Named(Net):
 
 
 def test_a_dict_in_a_plain_net():
-    with pytest.raises(TypeError, match=r"returns dict.*Elsewhere let your net's infer return the logits"):
+    with pytest.raises(TypeError, match=r"returns dict.*Or let your net's infer return the logits"):
         plain(Named).fit(X, y)
 
     class Inferring(NeuralNetClassifier):

@@ -7,12 +7,14 @@ import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from skotw import OTResampler, OTSampleWeighter, OTWeightedClassifier, OTWeightedRegressor
@@ -162,3 +164,55 @@ def test_unfitted(method):
         getattr(OTWeightedClassifier(GaussianNB()), method)(X)
     with pytest.raises(NotFittedError):
         OTWeightedClassifier(SVC()).decision_function(X)
+
+
+# ---------------------------------------------------------------------------------------------
+# Columns without numbers
+
+
+def town_frames(dtype, frame):
+    """Frames of both sets, with a number and a text column."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"size": rng.normal(size=36), "town": pd.Series(["Ulm", "Bern"] * 18).astype(dtype)})
+    return frame(X[:30]), frame(X[30:])
+
+
+@pytest.mark.parametrize("dtype", ["object", "category"])
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+@pytest.mark.parametrize(
+    ("make", "inner"),
+    [
+        (lambda: OTWeightedClassifier(weighter=OTSampleWeighter(reg=0.1)), LogisticRegression),
+        (lambda: OTWeightedRegressor(Ridge(), weighter=OTSampleWeighter(reg=0.1)), Ridge),
+        (lambda: OTWeightedClassifier(make_pipeline(StandardScaler(), GaussianNB())), StandardScaler),
+    ],
+    ids=["classifier", "regressor", "pipeline"],
+)
+def test_columns_that_the_inner_estimator_does_not_take_are_named(make, inner, frame, dtype):
+    X, X_meta = town_frames(dtype, frame)
+    with pytest.raises(ValueError, match="convert") as alone:
+        inner().fit(X, Y)
+    with pytest.raises(ValueError, match="convert") as caught:
+        make().fit(X, Y, X_meta=X_meta, y_meta=Y_META)
+    assert type(caught.value) is type(alone.value)
+    [note] = caught.value.__notes__
+    assert "'town'" in note
+    assert "'size'" not in note
+    assert "category dtype" in note
+    assert "pipeline" in note
+
+
+def test_columns_that_are_numbers_or_not_to_blame_are_not_named():
+    X, X_meta = town_frames("object", pd.DataFrame)
+    for columns, estimator in ((["size"], SVC(C=-1.0)), (["size", "town"], SVC(C=-1.0))):
+        with pytest.raises(ValueError, match="must be a float") as caught:
+            OTWeightedClassifier(estimator).fit(X[columns], Y, X_meta=X_meta[columns], y_meta=Y_META)
+        assert not hasattr(caught.value, "__notes__")
+
+
+def test_remedies_for_text_columns_work():
+    X, X_meta = town_frames("object", pd.DataFrame)
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["town"]), remainder="passthrough")
+    OTWeightedClassifier(make_pipeline(encode, LogisticRegression())).fit(X, Y, X_meta=X_meta, y_meta=Y_META)
+    X, X_meta = town_frames("category", pd.DataFrame)
+    OTWeightedClassifier(HistGradientBoostingClassifier(max_iter=2)).fit(X, Y, X_meta=X_meta, y_meta=Y_META)

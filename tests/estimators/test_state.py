@@ -276,9 +276,15 @@ def test_parameters_are_set():
     assert (clf.weighter.reg, clf.estimator.alpha) == (0.3, 2)
 
 
-@pytest.mark.parametrize("kind", [OTWeightedClassifier, OTWeightedRegressor, OTResampler])
-def test_none_has_no_parameters(kind):
-    match = r"weighter__reg cannot be set, since weighter=None.*Pass weighter=OTSampleWeighter\(\) to set or search"
+BELIEVING = r"OTSampleWeighter\(embedding='supervised', prior='confidence'\)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [(OTWeightedClassifier, BELIEVING), (OTWeightedRegressor, r"OTSampleWeighter\(\)"), (OTResampler, BELIEVING)],
+)
+def test_none_has_no_parameters(kind, default):
+    match = f"weighter__reg cannot be set, since weighter=None.*Pass weighter={default} to set or search"
     with pytest.raises(ValueError, match=match):
         kind().set_params(weighter__reg=0.1)
     with pytest.raises(ValueError, match="weighter=None has no parameters"):
@@ -296,7 +302,7 @@ def test_no_inner_estimator_has_no_parameters(kind, default):
 def test_search_over_parameters_of_none():
     from sklearn.model_selection import GridSearchCV
 
-    with pytest.raises(ValueError, match=r"Pass weighter=OTSampleWeighter\(\) to set or search"):
+    with pytest.raises(ValueError, match=f"Pass weighter={BELIEVING} to set or search"):
         GridSearchCV(OTWeightedClassifier(), {"weighter__reg": [0.1]}).fit(X, Y, **META)
     grid = {"weighter": [OTSampleWeighter()], "weighter__reg": [0.1, 0.2]}
     assert GridSearchCV(OTWeightedClassifier(), grid, cv=2).fit(X, Y, **META).best_estimator_.weighter_.reg in (

@@ -1,9 +1,11 @@
 """The default embedding of data frames: what it makes of columns, and of rows that are not finite."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_allclose
@@ -38,6 +40,20 @@ def test_numbers_are_scaled_with_weights_and_words_are_indicators():
     scaled = (known - mean) / np.sqrt(np.average((known - mean) ** 2, weights=[1, 2, 1]))
     assert_allclose(Z[:, 0], [scaled[0], scaled[1], 0.0, scaled[2]])
     assert_allclose(Z[:, 1:], [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_column_of_texts_is_warned_of(library):
+    texts = [f"a text of its own, number {i}" for i in range(80)]
+    with pytest.warns(UserWarning, match=r"'note' has 80 categories in 80 rows.*TfidfVectorizer"):
+        ScaleEmbedding().fit(library({"city": ["a", "b"] * 50, "note": [*texts, *[None] * 20]}))
+
+
+@pytest.mark.parametrize("words", [[f"shop {i % 55}" for i in range(120)], [f"shop {i}" for i in range(40)]])
+def test_columns_of_categories_are_not_warned_of(words):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ScaleEmbedding().fit(pd.DataFrame({"shop": words}))
 
 
 @pytest.mark.parametrize("output", ["pandas", "polars"])

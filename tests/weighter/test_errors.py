@@ -185,7 +185,7 @@ def test_reg_must_be_finite(reg):
     [
         ({"n_prototypes": 2}, Y + 0.5, Y_META + 0.25, "n_prototypes needs classes"),
         ({"label_cost": "hard"}, Y + 0.5, Y_META + 0.25, "label_cost='hard'.*needs one column of class labels"),
-        ({"label_cost": "hard"}, np.c_[Y, Y], np.c_[Y_META, Y_META], "label_cost='hard'.*needs one column"),
+        ({"label_cost": "hard"}, np.c_[Y, Y], np.c_[Y_META, Y_META], "label_cost='hard'.*Join them into one label"),
         ({"label_cost": "hard"}, None, None, "label_cost='hard'.*needs one column"),
         ({"class_mass": {0: 1.0}}, Y + 0.5, Y_META + 0.25, "class_mass by class.*'balanced' or 'meta'"),
         ({"class_mass": {0: 1.0}}, None, None, "class_mass by class needs class labels"),
@@ -193,6 +193,16 @@ def test_reg_must_be_finite(reg):
 )
 def test_parameters_that_need_classes(params, y, y_meta, match):
     refused(match, X, y, X_META, y_meta, **params)
+
+
+def test_remedy_for_several_columns_and_hard_label_cost_works():
+    y, y_meta = np.c_[Y, Y], np.c_[Y_META, Y_META]
+    joined, joined_meta = (["|".join(map(str, row)) for row in labels] for labels in (y, y_meta))
+    joined, alone = (
+        OTSampleWeighter(label_cost="hard").fit(X, labels, X_META, trusted).sample_weight_
+        for labels, trusted in ((joined, joined_meta), (Y, Y_META))
+    )
+    np.testing.assert_allclose(joined, alone)
 
 
 def test_gradient_solver_stays_within_working_memory():

@@ -293,9 +293,9 @@ def test_a_weight_of_a_trusted_row_is_that_of_its_copies_among_the_others(noisy)
 
 def test_reads_as_a_sentence(noisy):
     known = LabelReliability(0.625, 0.05, np.array([0.5, np.nan]), np.array([0.125, np.nan]))
-    assert repr(known) == "LabelReliability(overall=0.62 ± 0.05, precision=[0.50 ± 0.12, nan])"
-    assert repr(LabelReliability.unknown(2)) == "LabelReliability(overall=nan, precision=[nan, nan])"
-    assert repr(LabelReliability.unknown(12)).endswith("nan, 2 more])")
+    assert repr(known) == "LabelReliability(overall=0.62 ± 0.05, precision=[0.50 ± 0.12, unknown])"
+    assert repr(LabelReliability.unknown(2)) == "LabelReliability(overall=unknown, precision=[unknown, unknown])"
+    assert repr(LabelReliability.unknown(12)).endswith("unknown, 2 more])")
 
 
 # ---- labels that contradict
@@ -502,3 +502,14 @@ def test_of_classes_with_one_query_precision_is_unknown_and_the_reliability_is_n
     assert np.isnan(found.precision).all()
     assert found.overall > 0.8
     assert 0 < found.overall_se < 0.1
+
+
+def test_precision_is_unknown_where_training_rows_lie_far_from_all_trusted_ones(blobs):
+    X, y, X_meta, y_meta = blobs
+    near = OTSampleWeighter(embedding=None, metric="euclidean").fit(X, y, X_meta, y_meta).label_reliability_
+    with pytest.warns(UserWarning, match="lie far outside"):
+        far = OTSampleWeighter(embedding=None, metric="euclidean").fit(X + 200.0, y, X_meta, y_meta).label_reliability_
+    # every label is right; seen from the trusted rows, rows of no class look like those of one
+    assert (near.precision + 3.0 * near.precision_se > 1.0).all()
+    assert np.isnan(far.precision).all()
+    assert ((near.precision_se <= 0.25) | np.isnan(near.precision)).all()

@@ -2,7 +2,8 @@
 
 import pickle
 import sys
-from dataclasses import FrozenInstanceError
+from contextlib import nullcontext
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn import config_context
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, OTWeightedRegressor
 from skotw._weighter import report as module
@@ -176,7 +178,7 @@ def test_collapse_names_reg_and_max_weight():
     params = {"metric": "euclidean", "embedding": None, "reg": 1e-3}
     with pytest.warns(UserWarning, match="collapsed"):
         fitted = OTSampleWeighter(**params).fit(*one_spread_class())
-    assert told(fitted, "all rows count as 4.0", "Raise reg, which is 0.001", "max_weight")  # 1 / (1/2)^2
+    assert told(fitted, "All rows count as 4.0", "Raise reg, which is 0.001", "max_weight")  # 1 / (1/2)^2
     assert not told(OTSampleWeighter(**params, max_weight=2.0).fit(*one_spread_class()), "A few rows")
 
 
@@ -192,7 +194,7 @@ def test_prior_of_believed_rows_is_what_weights_are_measured_by():
     assert report.effective_size[0] < 39.99  # of 40 rows
     within = fitted._model.group_prior**2 / fitted._row_groups.squares
     np.testing.assert_allclose(within, report.effective_size, rtol=1e-3)
-    assert told(fitted, "nearly the same")
+    assert not told(fitted, "A few rows")
 
 
 def test_given_weights_that_count_a_few_rows_are_no_collapse():
@@ -205,8 +207,19 @@ def test_given_weights_that_count_a_few_rows_are_no_collapse():
 
 def test_weights_that_go_by_class_alone_name_what_keeps_features_out():
     assert told(weighter(reg=1e4), "all rows count nearly the same", "Lower reg, which is 1e+04")
-    assert told(weighter(label_weight=1.0), "all rows count nearly the same", "Lower label_weight")
+    assert told(weighter(label_weight=1.0), "all rows count nearly the same", "At label_weight=1", "Lower it")
     assert told(weighter(reg_prior=100.0, reg=1.0), "all rows count nearly the same", "Lower reg_prior")
+
+
+def test_rows_that_a_prior_tells_apart_are_not_said_to_be_the_same():
+    rng = np.random.default_rng(0)
+    right = rng.integers(2, size=400)
+    rows = rng.normal(size=(400, 3)) + 2.0 * right[:, None]
+    labels = np.where(rng.random(400) < 0.2, 1 - right, right)
+    params = {"embedding": "supervised", "prior": "confidence", "reg": 1e4}
+    fitted = OTSampleWeighter(**params).fit(rows[50:], labels[50:], rows[:50], right[:50])
+    assert fitted.report().n_effective < 330  # of 350, though so large a reg leaves the prior as it is
+    assert not told(fitted, "nearly the same")
 
 
 def test_class_that_lost_its_mass_names_what_keeps_it():
@@ -225,7 +238,7 @@ def test_unknown_reliability_names_what_would_make_it_known():
     assert told(fitted, "features do not tell", "another embedding or metric")
     costs = 1.0 + np.abs(X[:, None, 0] - X_META[None, :, 0])
     fitted = OTSampleWeighter(metric="precomputed").fit(costs, Y, None, Y_META)
-    assert told(fitted, "metric='precomputed'", "pass them as X_meta")
+    assert told(fitted, "metric='precomputed'", "Pass them as X_meta")
 
 
 def test_room_too_small_for_the_reliability_names_the_memory():
@@ -251,6 +264,49 @@ def test_class_with_mostly_wrong_labels_is_named():
     report = OTSampleWeighter().fit(rows, noisy, trusted, y_meta).report()
     assert abs(report.precision[2] - 0.2) < 2.0 * report.precision_se[2]
     assert [w for w in report.warnings if "class 2 seem to be wrong" in w and "y_verified" in w]
+
+
+def with_precision(fitted, precision, precision_se, overall_se=0.05):
+    """Its report, had its labels been found this reliable."""
+    found = fitted.label_reliability_
+    found = replace(found, precision=np.array(precision), precision_se=np.array(precision_se), overall_se=overall_se)
+    return module.report_of(replace(fitted._model, reliability=found), fitted._row_groups, fitted.sample_weight_)
+
+
+def test_what_has_a_large_standard_error_is_unknown_and_gives_no_advice():
+    fitted = weighter()
+    sure = with_precision(fitted, [0.0, 0.9, 0.9], [0.2, 0.1, 0.1])
+    assert "0.00 ± 0.20" in str(sure)
+    assert any("class 0 seem to be wrong" in warning for warning in sure.warnings)
+    unsure = with_precision(fitted, [np.nan, 0.9, 0.9], [1.25, 0.1, 0.1], overall_se=0.3)
+    assert "unknown" in str(unsure)
+    assert "1.25" not in str(unsure)
+    assert unsure.warnings == ()
+    assert unsure.first_lines[1] == "Reliability of the labels: unknown."
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trusted_rows_that_missed_the_scaling_do_not_condemn_labels(seed):
+    rng = np.random.default_rng(seed)
+    y, y_meta = np.repeat([0, 1, 2], [300, 100, 100]), np.repeat([0, 1, 2], 8)
+    raw, raw_meta = (20.0 + 5.0 * (rng.normal(size=(len(c), 3)) + 3.0 * np.eye(3)[c]) for c in (y, y_meta))
+    scaler = StandardScaler().fit(raw)
+    for meta, missed in ((scaler.transform(raw_meta), False), (raw_meta, True)):
+        with pytest.warns(UserWarning, match="transformed") if missed else nullcontext():
+            report = OTSampleWeighter().fit(scaler.transform(raw), y, meta, y_meta).report()
+        # all labels are right: where that is seen at all it is seen so, and nowhere the contrary
+        if missed:
+            assert np.isnan(report.precision).all()
+        else:
+            assert (report.precision + 2.0 * report.precision_se)[~np.isnan(report.precision)].min() > 0.95
+        assert not [warning for warning in report.warnings if "seem to be wrong" in warning]
+
+
+def test_trusted_rows_that_lie_elsewhere_are_told_of():
+    unlike = with_precision(weighter(), [np.nan, 0.9, 0.9], [0.1, 0.1, 0.1])
+    [warning] = unlike.warnings
+    assert "training rows of class 0 lie elsewhere" in warning
+    assert "same steps as X" in warning
 
 
 # ---------------------------------------------------------------------------------------------
