@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from skotw import OTWeightedClassifier
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -104,6 +106,17 @@ def test_weighting_overhead_of_small_sets(capsys):
     assert X.shape == (700, 20)
     assert np.bincount(y_meta).tolist() == [10, 10]
     assert list(X_meta.columns) == list(X.columns)
+
+
+def test_weighting_overhead_of_the_classifiers_weights(capsys):
+    module = load("weighting_overhead")
+    assert module.main(["--quick", "--classifier"]) > 0
+    printed = capsys.readouterr().out
+    assert "600 rows" in printed
+    assert "700 rows" in printed
+    X, y, X_meta, y_meta = module.draw_small(2, 0.3, frame=False)
+    default = OTWeightedClassifier().fit(X, y, X_meta=X_meta, y_meta=y_meta).weighter_
+    assert repr(default.set_params(random_state=None)) == repr(module.default_weighter())
 
 
 def test_transport_speed(capsys):

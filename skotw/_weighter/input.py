@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from array_api_compat import is_array_api_obj
 from scipy.sparse import issparse
-from sklearn import get_config
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import validate_data
 
 from skotw._compat import num_samples, safe_indexing
 from skotw._transport.arrays import like, like_rows
+from skotw._transport.blocks import Block, Partition, for_blocks
 from skotw._transport.rows import reference_of
 from skotw._validation import check_index, check_weights, is_plain, named, on_host
 
@@ -31,6 +32,10 @@ from .supervised import OutOfFold, SupervisedEmbedding
 from .verified import Verified
 
 __all__ = ["Chunk", "Given", "Input", "Intake", "check_chunk", "check_sets", "check_settings", "check_trusted_once"]
+
+# Rows of which models are asked at once: a part of them all, so that threads end together, but within these bounds.
+_PARTS_TOLD = 8
+_FEWEST_TOLD, _MOST_TOLD = 4096, 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +145,28 @@ class Intake:
         """Rows as distances are measured between them, with the belief in their labels."""
         if self.out_of_fold is None:
             return rows
-        Z = host_rows(rows.Z)
-        probabilities, beliefs = self.out_of_fold.probabilities(Z), None
-        if self.confidence is not None:
-            beliefs = self.confidence.of_labels(Z, probabilities)
-        return replace(rows, Z=self._roots(probabilities, rows.Z), beliefs=beliefs)
+        told = self._told(host_rows(rows.Z))
+        beliefs = None if self.confidence is None else told[1:]
+        return replace(rows, Z=self._roots(told[0], rows.Z), beliefs=beliefs)
+
+    def _told(self, rows):
+        """Class probabilities of rows (n, n_classes), and after them what :class:`Confidence` has of the rows."""
+        n, config = num_samples(rows), get_config()
+        told = np.empty((1 if self.confidence is None else 4, n, self.out_of_fold.seen.shape[1]))
+
+        def tell(block, work=None):
+            some = rows if block.n_rows == n else rows[block.rows]
+            with config_context(**config):  # which threads do not share
+                told[0, block.rows] = probabilities = self.out_of_fold.probabilities(some)
+                if self.confidence is not None:
+                    told[1:, block.rows] = self.confidence.of_labels(some, probabilities)
+
+        if self.settings.learner is None:
+            at_a_time = min(max(-(-n // _PARTS_TOLD), _FEWEST_TOLD), _MOST_TOLD)
+            for_blocks(tell, Partition.of([n], at_a_time), compute_of(self.settings.n_jobs), np)
+        else:  # the user's, with threads of its own
+            tell(Block(0, 0, n))
+        return told
 
     def measured_meta(self, meta):
         """The same of meta samples."""

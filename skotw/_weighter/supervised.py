@@ -159,6 +159,7 @@ class OutOfFold:
             fitted, proba = ask(unfitted, both, labels, weights, folds, n_classes)
             if fitted[0] is forest:
                 del forest.estimators_[_N_ASKED:]
+                forest.n_jobs = 1  # threads ask it of blocks of rows
             models.append(fitted)
             total += proba
         mean = np.stack([np.bincount(place, of_class) for of_class in total.T], axis=1)

@@ -1,5 +1,6 @@
 """The third belief of prior="confidence": what rows are worth to nearest neighbours that trusted rows judge."""
 
+import pickle
 from itertools import combinations
 from math import comb
 
@@ -102,6 +103,44 @@ def test_of_many_rows_some_stand_for_the_others(monkeypatch):
     monkeypatch.setattr(neighbour_value, "_MAX_SORTED", 1000)
     some = own(value_of(X, y, X_meta, y_meta), X, y)
     assert np.corrcoef(np.maximum(all_rows, 0), np.maximum(some, 0))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: rng.normal(size=(3, 50)),
+        lambda rng: rng.integers(0, 4, (3, 50)) * 0.1,  # many are equal
+        lambda rng: np.exp(8.0 * rng.normal(size=(3, 50))),  # nearly all in the first cell
+        lambda rng: np.full((3, 50), 0.7),
+        lambda rng: rng.normal(size=(3, 1)),
+    ],
+)
+def test_ranks_are_those_of_a_search(draw):
+    rng = np.random.default_rng(0)
+    ascending = np.sort(draw(rng), axis=1)
+    outside = np.array([-np.inf, -1e9, 1e9, np.inf])
+    values = np.concatenate([ascending, draw(rng), np.nextafter(ascending, -np.inf), np.tile(outside, (3, 1))], axis=1)
+    places = neighbour_value._Ranks.among(ascending).of(values)
+    for row in range(3):
+        expected = np.searchsorted(ascending[row], values[row], side="right")
+        assert_array_equal(places[row] - row * (ascending.shape[1] + 1), expected)
+
+
+def test_single_precision_has_the_values_of_double(sets):
+    X, y, X_meta, y_meta, _ = sets
+    X, X_meta = (rows.astype(np.float32) for rows in (X, X_meta))
+    expected = value_of(X.astype(np.float64), y, X_meta.astype(np.float64), y_meta).of_labels(X)
+    assert_array_equal(value_of(X, y, X_meta, y_meta).of_labels(X), expected)
+
+
+def test_a_copy_has_the_same_values(sets):
+    X, y, X_meta, y_meta, _ = sets
+    value = value_of(X, y, X_meta, y_meta)
+    expected = value.of_labels(X)
+    copy = pickle.loads(pickle.dumps(value))
+    assert "_ranks" in vars(value)
+    assert "_ranks" not in vars(copy)
+    assert_array_equal(copy.of_labels(X), expected)
 
 
 def test_wrong_labels_are_worth_less(sets):

@@ -2,12 +2,14 @@
 
 import pickle
 import re
+from threading import current_thread
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import make_blobs
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
@@ -20,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
-from skotw._weighter import supervised
+from skotw._weighter import input, supervised
 from skotw._weighter.confidence import Confidence
 from skotw._weighter.row_keys import row_keys
 from skotw._weighter.supervised import OutOfFold, _deal_folds, balanced, choose_rows
@@ -150,6 +152,59 @@ def test_unseen_rows_are_asked_of_as_many_trees_as_a_row_out_of_bag(sets):
     asked = np.mean([tree.predict_proba(new) for tree in forest.estimators_], axis=0)
     linear = np.mean([model.predict_proba(new) for model in models.models[0]], axis=0)
     assert_allclose(models.probabilities(new), (asked + linear) / 2, rtol=1e-5)
+
+
+def test_threads_change_no_bit(sets, monkeypatch):
+    X, y, X_meta, y_meta, _ = sets
+    monkeypatch.setattr(input, "_FEWEST_TOLD", 16)
+    asked = []
+    probabilities = OutOfFold.probabilities
+
+    def ask(self, rows):
+        asked.append(len(rows))
+        return probabilities(self, rows)
+
+    monkeypatch.setattr(OutOfFold, "probabilities", ask)
+    found = []
+    for n_jobs in (1, 3):
+        asked.clear()
+        weighter = OTSampleWeighter(**BOTH, n_jobs=n_jobs, random_state=0).fit(X, y, X_meta, y_meta)
+        of_rows = [size for size in asked if size != len(X_meta)]
+        assert sum(of_rows) == len(X)
+        assert max(of_rows) < len(X) / 7
+        found.append((weighter.sample_weight_, weighter.weigh(X + 0.5, y)))
+    for one, three in zip(*found, strict=True):
+        assert_array_equal(one, three)
+
+
+def test_threads_have_the_settings_of_the_caller(sets, monkeypatch):
+    X, y, X_meta, y_meta, _ = sets
+    monkeypatch.setattr(input, "_FEWEST_TOLD", 16)
+    seen = []
+    probabilities = OutOfFold.probabilities
+    monkeypatch.setattr(
+        OutOfFold, "probabilities", lambda self, X: (seen.append(get_config()), probabilities(self, X))[1]
+    )
+    with config_context(transform_output="pandas", working_memory=77):
+        OTSampleWeighter(**BOTH, n_jobs=3).fit(X, y, X_meta, y_meta)
+    assert len(seen) > 7
+    assert all(config["working_memory"] == 77 for config in seen)
+
+
+def test_a_given_learner_is_asked_of_all_rows_at_once_by_the_caller(sets, monkeypatch):
+    X, y, X_meta, y_meta, _ = sets
+    monkeypatch.setattr(input, "_FEWEST_TOLD", 16)
+    asked = []
+
+    class Watched(GaussianNB):
+        def predict_proba(self, X):
+            asked.append((current_thread(), len(X)))
+            return super().predict_proba(X)
+
+    weighter = OTSampleWeighter(embedding=Watched(), prior="confidence", n_jobs=3).fit(X, y, X_meta, y_meta)
+    asked.clear()
+    weighter.weigh(X + 0.5, y)
+    assert set(asked) == {(current_thread(), len(X))}
 
 
 # ------------------------------------------------------------------------------------------------
