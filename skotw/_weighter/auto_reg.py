@@ -24,7 +24,8 @@ def choose_reg(votes, codes, information):
     codes : ndarray of shape (n_columns,)
         Class of each trusted sample.
     information : float in [0, 1]
-        :meth:`LabelReliability.label_information`; 0 where the reliability is unknown.
+        :meth:`LabelReliability.label_information`, or the probability that all labels are right where a network
+        learns them.
 
     Returns
     -------

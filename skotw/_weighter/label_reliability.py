@@ -190,11 +190,14 @@ class Posterior:
         Between which r lies with probability 0.9, and on either side of which with 0.05.
     information : float
         Mean of r^2.
+    all_right : float
+        Probability that r is 1.
     """
 
     mean: float
     interval: tuple[float, float]
     information: float
+    all_right: float
 
 
 def posterior_reliability(own_share, trusted_share, query_class):
@@ -217,7 +220,7 @@ def posterior_reliability(own_share, trusted_share, query_class):
         That a priori, of information 2/3, where nothing was asked.
     """
     if not len(query_class):
-        return Posterior(0.75, (0.1, 1.0), 2.0 / 3.0)
+        return Posterior(0.75, (0.1, 1.0), 2.0 / 3.0, 0.5)
     _, codes, counts = np.unique(query_class, return_inverse=True, return_counts=True)
     r = np.linspace(0.0, 1.0, 2001)
     e = (own_share - 0.5)[:, None] - r * (trusted_share - 0.5)[:, None]
@@ -239,7 +242,7 @@ def posterior_reliability(own_share, trusted_share, query_class):
     mean, square = (float((trapezoid(r**k * likelihood, r) + at_one) / evidence) for k in (1, 2))
     below = cumulative_trapezoid(likelihood, r, initial=0.0) / evidence
     low, high = (float(r[min(np.searchsorted(below, share), len(r) - 1)]) for share in (0.05, 0.95))
-    return Posterior(mean, (low, high), square)
+    return Posterior(mean, (low, high), square, float(at_one / evidence))
 
 
 @dataclass(frozen=True, eq=False)

@@ -285,7 +285,7 @@ class Start:
     reliability: LabelReliability | None
 
 
-def settle(checked, reduction=None, *, stream=False, reliability=None):
+def settle(checked, reduction=None, *, stream=False, reliability=None, learned=False):
     """Settle what rows are measured by.
 
     Parameters
@@ -296,6 +296,8 @@ def settle(checked, reduction=None, *, stream=False, reliability=None):
         More rows will come, so that it is too early to miss a class.
     reliability : LabelReliability, optional
         Of the labels, where it is known already.
+    learned : bool
+        Whether a network learns these labels with these weights, which ``reg="auto"`` then allows for.
 
     Returns
     -------
@@ -351,7 +353,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None):
     group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
     if isinstance(reg, str):
-        reg = _choose_reg(basis, ordered, meta, group_prior, reliability, reduction)
+        reg = _choose_reg(basis, ordered, meta, group_prior, reliability, reduction, learned)
     return Start(replace(basis, reg=float(reg)), ordered, group_weight, group_prior, meter, reliability)
 
 
@@ -379,13 +381,14 @@ def _with_scales(basis, ordered, group_prior, reduction):
     return replace(basis, cost_scale=float(cost_scale), label_scale=label_scale)
 
 
-def _choose_reg(basis, ordered, meta, group_prior, reliability, reduction):
+def _choose_reg(basis, ordered, meta, group_prior, reliability, reduction, learned):
     """What ``reg="auto"`` comes to, judged by the meta samples themselves."""
     settings, target = basis.settings, basis.target
     lonely = meta is None or target.kind != "classes" or (group_prior > 0).sum() < 2
     if lonely or settings.label_weight == 1.0:
         return UNKNOWN_REG
-    information = reliability.label_information()
+    # a network learns by heart whatever label has some weight: it needs sharp weights unless all labels are right
+    information = reliability.posterior.all_right if learned else reliability.label_information()
     if information > _ALL_BUT_RIGHT:
         return CANDIDATES[0]
     asked = choose_evenly(meta.Z, meta.target.meta_codes, _MAX_ASKED, least=2)

@@ -60,7 +60,8 @@ class OTReweighting(Callback):
         Name of the layer whose input are the features, usually the last: ``"head"``, or ``"layers.4"`` as
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned. None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit.
+        How weights are learned. None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit, and
+        smaller than on arrays unless all labels look right: a network learns by heart whatever has some weight.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1

@@ -245,6 +245,7 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled)
         By now.
     """
     final = settled.answers(weighter)
+    learned = labels_fitted or settled.reliability is not None  # read while a network trained
     if not (final or labels_fitted):
         settled = settled.lower(*read_features(weighter, given, shared=shared, mini_batch=mini_batch))
     new = OTSampleWeighter(**weighter.get_params(deep=False))
@@ -255,7 +256,7 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled)
     settings = check_weighter(new, given.X_meta, shared=shared)
     reduction = (Processes if shared else Reduction)(reliability=False)
     checked = check_sets(given, TensorIntake(settings, reduction=reduction), stream=shared or mini_batch)
-    start = settle(checked, reduction, stream=shared or mini_batch, reliability=settled.reliability)
+    start = settle(checked, reduction, stream=shared or mini_batch, reliability=settled.reliability, learned=learned)
     if shared:
         fitted = Stream.begin(start, reduction).fitted()
         weights = fitted.weigh_sorted(start.ordered)

@@ -267,6 +267,18 @@ def test_the_lowest_reading_counts(vouching):
     assert alone.weighter_.reg_ > 0.39
 
 
+def test_labels_that_a_network_learns_need_sharper_weights(vouching):
+    """Only the probability that all labels are right is gone back, where arrays go back by what labels are worth."""
+    honest, _ = vouching
+    network, arrays = OTReweighter(), OTReweighter()
+    read = network.read_labels(*honest)
+    network.refit(*honest)
+    arrays.refit(*honest)
+    steps = [np.log(0.4 / each.weighter_.reg_) for each in (network, arrays)]
+    np.testing.assert_allclose(steps[0] / steps[1], (1 - read.posterior.all_right) / (1 - read.label_information()))
+    assert steps[0] > steps[1]
+
+
 @pytest.mark.parametrize("reg", ["auto", 0.2])
 def test_later_refits_ask_nothing(vouching, reg, monkeypatch):
     honest, fitted = vouching

@@ -393,6 +393,8 @@ def test_information_is_the_integral_of_its_definition():
     density = [quad(lambda r, k=k: r**k * np.exp(log_likelihood(r)), 0, 1)[0] for k in (2, 0)]
     at_one = np.exp(log_likelihood(1.0, 0.0))
     assert information(a, b, codes) == pytest.approx((density[0] + at_one) / (density[1] + at_one), rel=1e-4)
+    all_right = posterior_reliability(a, b, codes).all_right
+    assert all_right == pytest.approx(at_one / (density[1] + at_one), rel=1e-4)
 
 
 def test_information_of_one_query_alone_stays_near_what_was_thought_before():
