@@ -251,7 +251,7 @@ def test_missing_values(wrap, value):
 def test_labels_that_are_fractions():
     module = Net()
     untouched(make_net(module, meta=(META[0], META[1] + 0.5)), module, "labels are fractions.*Give y_meta as integers")
-    untouched(plain(module, meta=Records(META[0], META[1] * 1.0)), module, "give y_meta as integers")
+    untouched(plain(module, meta=Records(META[0], META[1] * 1.0)), module, "Give y_meta as integers")
 
 
 def test_no_trusted_labels():
