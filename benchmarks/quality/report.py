@@ -27,9 +27,9 @@ Written by ``python -m benchmarks.quality report`` from {n_scores} scores; ``pyt
 says how they come about. Scores are balanced accuracies on right labels of rows that nobody trained on. All contenders
 have the same trusted rows. A score of a set is the mean over the classifiers and the seeds; means over the sets stand
 with their standard errors. *Best cheap* is the one with the highest mean of its column, chosen with hindsight. The
-*oracle* is balanced weights without the wrong rows. *Clean* labels are all right; *30 % by class* are wrong by 15 to 45 %,
-depending on the class. p-values are two-sided, of Wilcoxon's signed ranks and of the sign
-test over the sets, and not corrected for their number.{half}
+*oracle* is balanced weights without the wrong rows. *Clean* labels are all right; *30 % by class* are wrong by 15 to
+45 %, depending on the class. p-values are two-sided, of Wilcoxon's signed ranks and of the sign test over the sets, and
+not corrected for their number.{half}
 """
 
 
