@@ -268,7 +268,9 @@ def test_suites_run_and_report(suite, more, tmp_path, capsys, monkeypatch):
     assert main([*command, *names]) == 0
     assert path.stat().st_size == size
     main(["report", "--results", str(path), "--out", str(tmp_path / "page")])
-    assert {"text": "Text columns"}.get(suite, suite.capitalize()) in (tmp_path / "page" / "quality.rst").read_text()
+    assert {"text": "Text columns", "keel": "KEEL"}.get(suite, suite.capitalize()) in (
+        tmp_path / "page" / "quality.rst"
+    ).read_text()
 
 
 def test_unknown_names_are_refused(tmp_path):

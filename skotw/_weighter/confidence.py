@@ -6,9 +6,9 @@ rows alone, few but right. The exponent is the share that the trusted labels hol
 :math:`M / (M + v N)`: where rows are many, what a few of them say tells little, and gathers the weight where those lie.
 s is v, what a label is worth, plus what the row is worth to nearest neighbours whom the trusted rows judge, in units of
 what rows of its label that agree with them are; or 0, where it misleads them by more than v. It counts as far as labels
-are not known to be right, and as trusted rows reach: of K classes, :math:`\gamma = (1 - v) R^2 / (R^2 + N^2)` with
-:math:`R = 100 M / K`. Where s is 0 it is taken for :math:`10^{-20}`, so that the row weighs next to nothing where rows
-are few: models that grow until all rows are told apart heed any more than that. Where rows are many wrong labels
+are not known to be right, and as the trusted rows of every class reach: :math:`\gamma = (1 - v) R^2 / (R^2 + N^2)` with
+:math:`R = 100 \min_c M_c`. Where s is 0 it is taken for :math:`10^{-20}`, so that the row weighs next to nothing where
+rows are few: models that grow until all rows are told apart heed any more than that. Where rows are many wrong labels
 average out, and regions thrown away on the word of a few trusted rows do not: :math:`10^{-20 \gamma}` goes to 1. The
 prior is the balanced one times the belief: rows of a class share their mass by it.
 """

@@ -33,7 +33,7 @@ _TEXT = (nw.String, nw.Categorical, nw.Enum)
 _DATES = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
 _NESTED = (nw.List, nw.Array, nw.Struct)
 # What libraries say where they met no number.
-_OF_TEXT = re.compile(r"convert|dtype|string|categor", re.IGNORECASE)
+_OF_TEXT = re.compile(r"convert|dtype|string|category|categorical", re.IGNORECASE)
 
 
 # Whether objects of a type are frames, which narwhals takes its time to say.

@@ -345,7 +345,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
         # of what all labels are worth together trusted ones hold this share, and what rests on them alone counts by it
         information, n_rows = reliability.label_information(), group_weight.sum()
         trust = len(meta.weight) / (len(meta.weight) + information * n_rows)
-        reached = _ROWS_TOLD_ABOUT * len(meta.weight) / target.n_groups
+        reached = _ROWS_TOLD_ABOUT * np.bincount(meta.target.meta_codes, minlength=target.n_groups).min()
         # squared: no row is thrown away on the word of a few trusted ones where many others speak for it
         doubt = (1.0 - information) * reached**2 / (reached**2 + n_rows**2)
         basis = replace(basis, trust=trust, doubt=doubt, worth=information)

@@ -157,21 +157,24 @@ def test_a_label_of_which_no_row_is_worth_anything_keeps_its_rows():
     assert_array_equal(value.relative(X), 0.0)
 
 
-def test_the_value_counts_as_far_as_labels_are_not_known_to_be_right(sets):
+@pytest.mark.parametrize("n_of_class_1", [4, 2])
+def test_the_value_counts_as_far_as_labels_are_not_known_to_be_right(sets, n_of_class_1):
     """In the limit of large reg the weights are those of the prior: its factor is a power of the value."""
     X, y, X_meta, y_meta, _ = sets
+    kept = np.concatenate([np.flatnonzero(y_meta == 0), np.flatnonzero(y_meta == 1)[:n_of_class_1]])
+    X_meta, y_meta = X_meta[kept], y_meta[kept]
     params = {**BOTH, "reg": 1e6, "label_cost": "hard", "random_state": 0}
     w = OTSampleWeighter(**params).fit(X, y, X_meta, y_meta)
     v = w.label_reliability_.label_information()
     assert 0 < v < 0.9
     scaled = [w.embedding_.base_.transform(rows) for rows in (X, X_meta)]
-    reached = 100 * 8 / 2
+    reached = 100 * n_of_class_1  # the fewest of a class
     doubt = (1 - v) * reached**2 / (reached**2 + len(y) ** 2)
     values = own(value_of(scaled[0], y, scaled[1], y_meta), scaled[0], y)
     typical = np.bincount(y, np.maximum(values, 0)) / np.bincount(y)
     factor = np.maximum(v + values / typical[y], 1e-20) ** doubt
     without = w._intake.confidence.of_labels(scaled[0], w.embedding_.transform(X) ** 2)[:2, np.arange(len(y)), y]
-    belief = without[0] * without[1] ** (8 / (8 + v * len(y))) * factor
+    belief = without[0] * without[1] ** (len(kept) / (len(kept) + v * len(y))) * factor
     assert_allclose(w.sample_weight_, len(y) / 2 * belief / np.bincount(y, belief)[y], rtol=1e-4, atol=1e-9)
 
 
