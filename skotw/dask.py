@@ -12,6 +12,7 @@ except ImportError as error:
         "install '.[dask]' in a checkout."
     ) from error
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Self
@@ -449,32 +450,25 @@ def _on_partition(X, y, weight, number, shared):
         return function(number, Given(X, y, sample_weight=weight), shared)
 
 
-class _naming_the_chunk:  # noqa: N801 (reads as a function)
+@contextmanager
+def _naming_the_chunk(number):
     """Notes on an error in which chunk it happened."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if error is not None:
-            error.add_note(f"This happened in chunk {self.number} of X, counted from 0.")
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"This happened in chunk {number} of X, counted from 0.")
+        raise
 
 
-class _naming_the_sample:  # noqa: N801 (reads as a function)
+@contextmanager
+def _naming_the_sample(n_rows):
     """Notes on an error that names a row which rows are counted."""
-
-    def __init__(self, n_rows):
-        self.n_rows = n_rows
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if error is not None and "row " in str(error):
-            error.add_note(f"Rows of X are counted within the sample of {self.n_rows} rows that was drawn of them.")
+    try:
+        yield
+    except Exception as error:
+        if "row " in str(error):
+            error.add_note(f"Rows of X are counted within the sample of {n_rows} rows that was drawn of them.")
+        raise
 
 
 def _total(tasks, merge):

@@ -113,17 +113,20 @@ def test_stages_2_come_before_the_next_stage_1_and_a_failure_stops_its_cell_alon
 
 def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(cifar, tmp_path):
     args = cifar.parse([*SMALL, "--stage-1", "3", "--out", str(tmp_path / "table.jsonl")])
-    cell, start = cifar.Cell(20.0, 0.0, 0), tmp_path / "start.pt"
+    cell, start = cifar.Cell(20.0, 0.3, 0), tmp_path / "start.pt"
     sets = cifar.load("toy", 20.0, "cpu")
+    train = cifar.ImageRows(sets.train.rows, cell.labels(sets.train.y)[0])
     cifar.stage_1(cell, start, args)
     torch.manual_seed(0)
     net = cifar.our_net(sets, args)
     for _ in range(2):
-        net.partial_fit(sets.train)
+        net.partial_fit(train)
     resumed = cifar.go_on(cifar.our_net(sets, args), torch.load(start, weights_only=False))
+    for name, value in net.criterion_.state_dict().items():  # what was read of the labels
+        np.testing.assert_array_equal(resumed.criterion_.state_dict()[name], value, err_msg=name)
     for one in (net, resumed):  # the end of stage 1 and an epoch of stage 2
         torch.manual_seed(1)
-        one.partial_fit(sets.train).partial_fit(sets.train)
+        one.partial_fit(train).partial_fit(train)
     assert len(resumed.history) == 4
     np.testing.assert_array_equal(resumed.sample_weight_, net.sample_weight_)
     assert not np.allclose(net.sample_weight_, 1)
