@@ -1,7 +1,7 @@
 r"""``prior="confidence"``: each row weighs beforehand by how much its label is believed.
 
-The belief in the label y of a row x is :math:`o(c_y(x)) \, o(q_y(x))^\alpha \, s_y(x)^\gamma`. The prior is the balanced
-one times the belief: rows of a class share their mass by it.
+The belief in the label y of a row x is :math:`o(c_y(x)) \, o(q_y(x))^\alpha \, s_y(x)^\gamma`. The prior is the
+balanced one times the belief: rows of a class share their mass by it.
 
 c are the class probabilities by models of all rows, many and wrong in part, that have not seen x. q are those by models
 of the trusted rows alone, few but right. :math:`o(p) = p / (p + (1 - p) / (K - 1))` sets a label against one other, the
