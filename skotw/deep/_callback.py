@@ -27,6 +27,7 @@ from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
 from ._trusted_set import (
     check_class_mass,
+    check_fit_params,
     draw_trusted,
     fingerprint,
     is_draw,
@@ -218,9 +219,10 @@ class OTReweighting(Callback):
             If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
             there are no labels, the data set has no length, or X and y have the same index in another order.
         TypeError
-            If the criterion cannot return one loss per sample.
+            If the criterion cannot return one loss per sample, or trusted samples or weights are passed to ``fit``.
         """
         self.let_go(net)  # of what an error may have left
+        check_fit_params(net, "fit", _call_of(net, "partial_fit").get("fit_params", {}))
         self._check_parameters(net)
         check_index(X=X, y=y)
         if is_dataset(X):
@@ -503,10 +505,18 @@ def _epochs_of_fit(net):
 
     None within ``partial_fit``, which may be one call of several. skorch tells its callbacks neither.
     """
+    call = _call_of(net, "fit")
+    if not call:
+        return None
+    epochs = call.get("fit_params", {}).get("epochs")
+    return net.max_epochs if epochs is None else epochs
+
+
+def _call_of(net, method):
+    """Arguments of the call of a method of the net that is under way; none where there is no such call."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is net:
-            epochs = frame.f_locals.get("fit_params", {}).get("epochs")
-            return net.max_epochs if epochs is None else epochs
+        if frame.f_code.co_name == method and frame.f_locals.get("self") is net:
+            return dict(frame.f_locals)
         frame = frame.f_back
-    return None
+    return {}

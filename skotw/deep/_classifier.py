@@ -20,7 +20,7 @@ from skotw._weighter.estimator import OTSampleWeighter
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
 from ._reweighter import OTReweighter
-from ._trusted_set import check_no_names, has_names
+from ._trusted_set import check_fit_params, check_no_names, has_names
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTWeightedNetClassifier"]
@@ -368,9 +368,9 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Raises
         ------
         TypeError
-            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``.
+            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``, or ``sample_weight`` is.
         """
-        _check_no_trusted(fit_params)
+        check_fit_params(self, "fit", fit_params)
         goes_on = self.warm_start and self.initialized_
         try:
             return super().fit(X, y, **fit_params)
@@ -398,7 +398,7 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             The net. If training fails before its first step, the net is as before. After that it keeps what it
             learned, as after an interrupt.
         """
-        _check_no_trusted(fit_params)
+        check_fit_params(self, "partial_fit", fit_params)
         fresh = not self.initialized_
         if fresh:
             self.initialize()
@@ -585,16 +585,6 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
-
-
-def _check_no_trusted(fit_params):
-    """Raise where trusted samples are passed as a table's estimators take them."""
-    given = [name for name in ("X_meta", "y_meta", "y_verified") if name in fit_params]
-    if given:
-        raise TypeError(
-            f"A network takes no {' or '.join(given)} in fit. Pass the trusted samples and their labels as a "
-            "parameter of the net, meta=(X_meta, y_meta). Samples of X that were reviewed leave X and y for it."
-        )
 
 
 @contextmanager

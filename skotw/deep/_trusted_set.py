@@ -15,7 +15,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import is_dataset, to_device
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
-from skotw._validation import check_index, named
+from skotw._validation import check_index, named, refuse_arguments
 from skotw._weighter.two_sets import warn_far
 from skotw.meta import balanced_meta_split
 
@@ -25,6 +25,7 @@ from ._sample_ids import check_indexable
 __all__ = [
     "balanced_batches",
     "check_class_mass",
+    "check_fit_params",
     "check_no_names",
     "check_trusted",
     "draw_trusted",
@@ -232,6 +233,23 @@ def quietly():
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
+
+
+def check_fit_params(net, method, fit_params):
+    """Raise where trusted samples or weights are passed as the estimators of tables take them.
+
+    Raises
+    ------
+    TypeError
+    """
+    called = f"{type(net).__name__}.{method}"
+    remedy = (
+        "Pass the trusted samples and their labels as a parameter, meta=(X_meta, y_meta). Samples of X that were "
+        "reviewed leave X and y for it."
+    )
+    refuse_arguments(called, fit_params, ("X_meta", "y_meta", "y_verified"), remedy)
+    remedy = "It learns the weights of its samples. Leave sample_weight out."
+    refuse_arguments(called, fit_params, ("sample_weight",), remedy)
 
 
 def check_class_mass(weighter, net):
