@@ -282,7 +282,7 @@ def test_reviewed_rows_have_a_way_in(sets):
     n = len(X)
     both, labels = np.concatenate([X, X_meta]), np.concatenate([y, y_meta])
     y_verified = np.r_[np.full(n, np.nan), y_meta]
-    with pytest.raises(TypeError, match="DaskSampleWeighter.fit takes no y_verified. .* the weight 0"):
+    with pytest.raises(TypeError, match=r"DaskSampleWeighter.fit takes no y_verified\. .* the weight 0"):
         DaskSampleWeighter().fit(*chunked(both, labels), y_verified=y_verified)
     # as the message says
     weight = np.isnan(y_verified).astype(float)

@@ -25,6 +25,7 @@ from ._passes import MetaSet
 from ._refits import Refits, RefitSettings
 from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
+from ._sample_kinds import check_taken, quietly
 from ._trusted_set import (
     check_class_mass,
     check_fit_params,
@@ -32,7 +33,6 @@ from ._trusted_set import (
     fingerprint,
     is_draw,
     meta_dataset,
-    quietly,
     warn_of_other_steps,
 )
 from ._weighted_criterion import SampleWeights, own_criterion
@@ -390,6 +390,7 @@ class OTReweighting(Callback):
         self.data_, self.drawn_ = start.data, drawn
         try:
             check_class_mass(self.weighter, net)
+            check_taken(dataset_train, net)
             settings = self._settings()
             meta = self._meta_set(net, dataset_train, weights, start.tap, distributed)
             refits = Refits(

@@ -1,7 +1,7 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
@@ -11,15 +11,17 @@ from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.exceptions import NotInitializedError
 from skorch.utils import is_dataset, to_numpy
+from torch import nn
 from torch.utils.data import Subset
 
 from skotw._typing import Array, RandomState
-from skotw._validation import named, warn
+from skotw._validation import check_index, clean_labels, named, one_column, warn
 from skotw._weighter.estimator import OTSampleWeighter
 
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
 from ._reweighter import OTReweighter
+from ._sample_kinds import explained
 from ._trusted_set import check_fit_params, check_no_names, has_names
 from ._weighted_criterion import SampleWeights, own_criterion
 
@@ -263,7 +265,12 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ValueError
             If a data set that was given has names for labels.
         """
-        dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        try:
+            dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        except ValueError as error:
+            if isinstance(X, (list, tuple)):
+                error.add_note("As by skorch, a list of X holds one array per input. Rows go into one array.")
+            raise
         check_no_names(dataset_train, "the training split")
         if dataset_valid is not None:
             check_no_names(dataset_valid, "the validation split")
@@ -293,6 +300,31 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         output = super().infer(x, **fit_params)
         return output if type(output) is tuple else logits_of(output)
+
+    def forward_iter(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Outputs of the module, batch by batch.
+
+        Parameters
+        ----------
+        X : object
+            Data.
+        *args : tuple
+            Passed to skorch.
+        **kwargs : dict
+            Passed to skorch.
+
+        Yields
+        ------
+        y_pred : tensor or tuple of tensors
+            What the module returns of a batch.
+
+        Raises
+        ------
+        ValueError
+            If the module cannot take X, as by its type.
+        """
+        with explained(X, self):
+            yield from super().forward_iter(X, *args, **kwargs)
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """The loss of the logits, where the module returns features with them.
@@ -399,10 +431,12 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             learned, as after an interrupt.
         """
         check_fit_params(self, "partial_fit", fit_params)
+        check_index(X=X, y=y)
         fresh = not self.initialized_
         if fresh:
             self.initialize()
         try:
+            y = self._labels(y)
             with _same_training_on_error(self):
                 return super().partial_fit(X, y, classes, **fit_params)
         except BaseException:
@@ -493,7 +527,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ValueError
             If a label is not among ``classes_``.
         """
-        return super().get_dataset(X, y if y is None or is_dataset(y) else self._encode(y))
+        y = y if y is None or is_dataset(y) else self._encode(_of_one_type(y))
+        return super().get_dataset(X, y)
 
     def predict(self, X: Any) -> Array:
         """Predict class labels.
@@ -561,6 +596,24 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if has_names(self.meta):
             raise ValueError(message)
         warn(f"{message} Until then predict gives class indices.")
+
+    def _labels(self, y):
+        """Labels as the criterion takes them, in one dimension and as whole numbers where it takes classes."""
+        y = _of_one_type(y)
+        if not isinstance(self.criterion_, (nn.CrossEntropyLoss, nn.NLLLoss)) or not isinstance(y, np.ndarray):
+            return y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = one_column(y)
+        if y.ndim != 1 or y.dtype.kind != "f":
+            return y
+        whole = y == np.floor(y)
+        if not whole.all():
+            raise ValueError(
+                f"y holds numbers that are no classes, such as {named(y[~whole][:1])}, and "
+                f"{type(self.criterion_).__name__} takes classes. Bin them, as "
+                "sklearn.preprocessing.KBinsDiscretizer does. For a continuous target use OTWeightedRegressor."
+            )
+        return y.astype(np.int64)
 
     def _takes_indices(self):
         classes = getattr(self, "classes_", None)
@@ -636,6 +689,19 @@ def _put_back(written, before):
     for state, old in zip(written, before, strict=True):
         state.clear()
         state.update(old)
+
+
+def _of_one_type(y):
+    """Labels of any container as an array of numbers or of text; tensors and data sets as they are.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing, or cannot be ordered.
+    """
+    if y is None or is_dataset(y) or isinstance(y, (torch.Tensor, Mapping)) or not hasattr(y, "__len__"):
+        return y
+    return clean_labels(y, "y")
 
 
 def _widened(y):

@@ -21,7 +21,8 @@ from ._feature_weighter import all_reduce
 from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, worse_than_chance
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
-from ._trusted_set import quietly, stored_labels
+from ._sample_kinds import quietly
+from ._trusted_set import stored_labels
 from ._weighted_criterion import weighted_loss
 
 __all__ = ["RefitSettings", "Refits"]

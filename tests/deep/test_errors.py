@@ -79,7 +79,7 @@ def test_a_net_with_the_callback_takes_no_trusted_samples_in_fit(name):
 
 
 def test_weights_are_not_passed_to_a_net():
-    with pytest.raises(TypeError, match="takes no sample_weight. It learns the weights"):
+    with pytest.raises(TypeError, match=r"takes no sample_weight\. It learns the weights"):
         make_net().fit(X, y, sample_weight=y)
 
 

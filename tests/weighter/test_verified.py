@@ -274,7 +274,7 @@ def test_a_stream_learns_from_what_was_reviewed_of_its_first_chunk():
 def test_later_chunks_bring_no_reviewed_rows():
     stream = OTSampleWeighter(reg=0.1).partial_fit(X, Y, y_verified=VERIFIED)
     before = stream.potentials_
-    with pytest.raises(ValueError, match="take no y_verified. Give reviewed rows the weight 0"):
+    with pytest.raises(ValueError, match=r"take no y_verified\. Give reviewed rows the weight 0"):
         stream.partial_fit(X, Y, y_verified=VERIFIED)
     assert_array_equal(stream.potentials_, before)
 
