@@ -33,7 +33,7 @@ from ._trusted_set import (
     fingerprint,
     is_draw,
     meta_dataset,
-    warn_of_other_steps,
+    warn_of_mistakes,
 )
 from ._weighted_criterion import SampleWeights, own_criterion
 
@@ -238,7 +238,7 @@ class OTReweighting(Callback):
         other_data = data is not None and getattr(self, "data_", data) != data
         epochs = _epochs_of_fit(net)
         if not net.history:
-            warn_of_other_steps(self.meta, X, stream=epochs is None)
+            warn_of_mistakes(self.meta, X, stream=epochs is None)
         iterator = _Borrowed(net)
         self.start_ = _Start(weights, tap, frozen, data, other_data, epochs, iterator)
         net.iterator_train = iterator

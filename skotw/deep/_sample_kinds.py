@@ -11,7 +11,7 @@ from skorch import NeuralNet
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
 from skorch.utils import to_device
-from torch.utils.data import Subset
+from torch.utils.data import Subset, TensorDataset
 
 from skotw._validation import is_missing, is_number, named
 from skotw._weighter.frames import is_frame
@@ -27,6 +27,7 @@ __all__ = [
     "in_words",
     "look",
     "quietly",
+    "rows_in_memory",
     "rows_of",
     "spread",
     "why_not",
@@ -158,6 +159,16 @@ def rows_of(given):
     if isinstance(given, SkorchDataset):
         return given.X
     return given
+
+
+def rows_in_memory(given):
+    """Samples as an array, a tensor, a sparse matrix or a data frame, where they are that; else None."""
+    if type(given) is TensorDataset:
+        given = given.tensors[0]
+    elif type(given) is SkorchDataset:
+        given = given.X
+    kinds = (np.ndarray, torch.Tensor)
+    return given if isinstance(given, kinds) or sparse.issparse(given) or is_frame(given) else None
 
 
 def why_not(X, net, name):

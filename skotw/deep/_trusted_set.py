@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, Weighte
 
 from skotw._validation import check_index, named, refuse_arguments
 from skotw._weighter.frames import is_frame
-from skotw._weighter.two_sets import warn_far
+from skotw._weighter.two_sets import TAKE_THEM_OUT, warn_far, warn_repeated
 from skotw.meta import balanced_meta_split
 
 from ._sample_ids import check_indexable
-from ._sample_kinds import TORCH, dtype_of, error_in, in_words, look, quietly, rows_of, spread
+from ._sample_kinds import TORCH, dtype_of, error_in, in_words, look, quietly, rows_in_memory, rows_of, spread
 
 __all__ = [
     "balanced_batches",
@@ -34,7 +34,7 @@ __all__ = [
     "labels_of",
     "meta_dataset",
     "stored_labels",
-    "warn_of_other_steps",
+    "warn_of_mistakes",
 ]
 
 _LOOKED_AT = 64  # rows
@@ -43,6 +43,7 @@ _SAME_STEPS = (
     "The trusted samples must go through the same steps as X, and no Pipeline transforms meta=: fit its steps before, "
     "transform both sets, and give the net meta=(steps.transform(X_meta), y_meta)."
 )
+_TAKE_THEM_OUT = f"{TAKE_THEM_OUT} Or pass a number, such as meta=10, by which the net draws them from X."
 
 
 def meta_dataset(meta, net, dataset_train=None):
@@ -179,13 +180,25 @@ def check_trusted(dataset, dataset_train, net):
         )
 
 
-def warn_of_other_steps(meta, X, *, stream):
-    """Warn of a pair ``meta=`` that missed the steps through which X went, where both are tables of numbers."""
-    if not isinstance(meta, (tuple, list)) or len(meta) != 2:
+def warn_of_mistakes(meta, X, *, stream):
+    """Warn of trusted samples that missed the steps through which X went, or are a part of X.
+
+    Only of samples that are rows in memory. Of the steps only tables of numbers tell, of which meta= is the pair.
+    """
+    pair = isinstance(meta, (tuple, list)) and len(meta) == 2
+    X, X_meta = rows_in_memory(X), rows_in_memory(meta[0] if pair else meta)
+    if X is None or X_meta is None:
         return
-    tables = [rows for rows in (X, meta[0]) if isinstance(rows, (np.ndarray, torch.Tensor)) and rows.ndim == 2]
-    if len(tables) == 2 and tables[0].shape[1] == tables[1].shape[1]:
-        warn_far(*tables, stream=stream, remedy=_SAME_STEPS)
+    arrays = [isinstance(rows, (np.ndarray, torch.Tensor)) for rows in (X, X_meta)]
+    if all(arrays):
+        if X.ndim < 2 or X.shape[1:] != X_meta.shape[1:]:
+            return
+        if pair and X.ndim == 2:
+            warn_far(X, X_meta, stream=stream, remedy=_SAME_STEPS)
+        X, X_meta = (rows.reshape(len(rows), -1) for rows in (X, X_meta))
+    elif any(arrays):
+        return
+    warn_repeated(X, X_meta, rows="samples", remedy=_TAKE_THEM_OUT)
 
 
 def check_fit_params(net, method, fit_params):
