@@ -190,7 +190,7 @@ class SampleWeightDisplay:
         display = cls(
             weights=on_host(weighter.sample_weight_).astype(np.float64)[took_part],
             codes=codes,
-            classes=list(getattr(weighter, "classes_", [])),
+            classes=_classes(estimator, weighter),
             sample_weight=before[took_part],
             mislabelled=None if wrong is None else wrong[took_part],
         )
@@ -440,7 +440,7 @@ class LabelReliabilityDisplay:
                 "targets. Use SampleWeightDisplay, which draws the weights of any target."
             )
         display = cls(
-            classes=list(weighter.classes_),
+            classes=_classes(estimator, weighter),
             precision=found.precision,
             precision_se=found.precision_se,
             mass=fitted.group_weight[fitted.groups],
@@ -1273,6 +1273,13 @@ def _weighter(estimator):
             "estimator with weighter_. Draw weights of any other origin by SampleWeightDisplay.from_weights."
         )
     return estimator
+
+
+def _classes(estimator, weighter):
+    """Labels of its classes: the weighter of a network has their places in those of the network."""
+    classes = list(getattr(weighter, "classes_", []))
+    labels = getattr(estimator, "classes_", None) if hasattr(estimator, "reweighter_") else None
+    return classes if labels is None else [labels[place] for place in classes]
 
 
 def _regs(reg):

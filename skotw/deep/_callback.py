@@ -195,7 +195,7 @@ class OTReweighting(Callback):
         self : OTReweighting
             The callback.
         """
-        for name in ("data_", "drawn_", "reweighter_", "sample_weight_", "start_", "refits_"):
+        for name in ("data_", "drawn_", "reweighter_", "sample_weight_", "weighed_", "start_", "refits_"):
             self.__dict__.pop(name, None)
         return self
 
@@ -437,6 +437,7 @@ class OTReweighting(Callback):
     def _publish(self):
         """Show users what the refits have found."""
         self.reweighter_ = self.refits_.reweighter
+        self.weighed_ = self.refits_.weighed
         weight = self.refits_.sample_weight
         if weight is not None:
             self.sample_weight_ = weight

@@ -17,6 +17,7 @@ from torch.utils.data import Subset
 from skotw._typing import Array, RandomState
 from skotw._validation import check_index, clean_labels, named, one_column, warn
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.report import WeightReport, report_of
 
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
@@ -190,6 +191,55 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         if not hasattr(callback, "reweighter_"):
             raise AttributeError(f"{type(self).__name__} has no reweighter_ before training. Call fit first.")
         return callback.reweighter_
+
+    def report(self) -> WeightReport:
+        """Say what became of the training samples at the last refit, class by class, and what to change.
+
+        Returns
+        -------
+        report : WeightReport
+            As :meth:`skotw.OTSampleWeighter.report` has it. Classes have their labels out of ``classes_``. Samples have
+            their numbers among the data given to ``fit``. Trusted samples that were drawn from the training split are
+            not among them.
+
+        Raises
+        ------
+        AttributeError
+            If no weights have been learned yet.
+        ValueError
+            If the last refit was of a mini-batch, or shared by several processes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from skotw.deep import OTWeightedNetClassifier
+        >>> X = np.random.default_rng(0).normal(size=(260, 2)).astype("float32")
+        >>> y = np.where(X[:, 0] > 0, "right", "left")
+        >>> layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = OTWeightedNetClassifier(
+        ...     layers,
+        ...     meta=5,
+        ...     feature_layer="2",
+        ...     warmup_epochs=1,
+        ...     max_epochs=2,
+        ...     criterion=nn.CrossEntropyLoss,
+        ...     verbose=0,
+        ... ).fit(X, y)
+        >>> print(*net.report().classes)
+        left right
+        """
+        weighter = getattr(self.reweighter_, "weighter_", None)
+        if weighter is None:
+            raise AttributeError(f"{type(self).__name__} has no report before the first refit. Train on until then.")
+        weighed = getattr(dict(self.callbacks_)[_CALLBACK], "weighed_", None)
+        if weighed is None:
+            raise ValueError(
+                "A report needs the weights of all samples at once. The last refit was of one mini-batch, by "
+                "refit_every='batch', or shared by several processes. net.history has what every epoch found."
+            )
+        rows, labels = self.train_indices_[weighed], None if self._takes_indices() else self.classes_
+        return report_of(weighter._model, weighter._row_groups, weighter.sample_weight_, labels=labels, rows=rows)
 
     @property
     def _default_callbacks(self):
