@@ -23,15 +23,15 @@ from sklearn.pipeline import make_pipeline
 from skotw import OTSampleWeighter, OTWeightedClassifier
 
 SEEDS = range(5)
+OURS, MODELS = 'skotw, class_mass="meta"', 'supervised, class_mass="meta"'
 
 
 def model(**params):
     return make_pipeline(as_numbers(), LogisticRegression(max_iter=1000, **params))
 
 
-def weighted(class_mass):
-    weighter = OTSampleWeighter(embedding="supervised", prior="confidence", class_mass=class_mass, random_state=0)
-    return OTWeightedClassifier(model(), weighter=weighter)
+def weighted(**params):
+    return OTWeightedClassifier(model(), weighter=OTSampleWeighter(**params))
 
 
 def fit_all(seed):
@@ -41,13 +41,15 @@ def fit_all(seed):
     y, review = as_recorded(left, seed), np.arange(2200) < 200  # the rows are in random order
     X, y, X_meta, y_meta = X[~review], y[~review], X[review], left[review]
     balanced = model(class_weight="balanced").fit(X, y)
+    models = {"embedding": "supervised", "prior": "confidence", "random_state": 0}
     fitted = {
         "plain": model().fit(X, y),
         "balanced": balanced,
         "balanced, then calibrated": CalibratedClassifierCV(FrozenEstimator(balanced)).fit(X_meta, y_meta),
         "trusted only": model().fit(X_meta, y_meta),
-        "skotw": weighted("balanced").fit(X, y, X_meta=X_meta, y_meta=y_meta),
-        'skotw, class_mass="meta"': weighted("meta").fit(X, y, X_meta=X_meta, y_meta=y_meta),
+        "skotw": weighted().fit(X, y, X_meta=X_meta, y_meta=y_meta),
+        OURS: weighted(class_mass="meta").fit(X, y, X_meta=X_meta, y_meta=y_meta),
+        MODELS: weighted(class_mass="meta", **models).fit(X, y, X_meta=X_meta, y_meta=y_meta),
     }
     return left_test, {name: f.predict_proba(X_test)[:, 1] for name, f in fitted.items()}, y_meta.mean()
 
@@ -72,15 +74,15 @@ def measures(truth, p, share):
     )
 
 
-print(f"{f'mean of {len(SEEDS)} seeds':<28}{'Brier':>8}{'AUC':>8}{'acc. 1/2':>10}{'acc. share':>12}{'mean p':>8}")
+print(f"{f'mean of {len(SEEDS)} seeds':<30}{'Brier':>8}{'AUC':>8}{'acc. 1/2':>10}{'acc. share':>12}{'mean p':>8}")
 means = {}
 for name in runs[0][1]:
     means[name] = np.mean([measures(truth, p[name], share) for truth, p, share in runs], axis=0)
-    print(f"{name:<28}" + "".join(f"{v:{w}.3f}" for v, w in zip(means[name], (8, 8, 10, 12, 8), strict=True)))
+    print(f"{name:<30}" + "".join(f"{v:{w}.3f}" for v, w in zip(means[name], (8, 8, 10, 12, 8), strict=True)))
 truth = np.concatenate([truth for truth, _, _ in runs])
 print(f"{truth.mean():.3f} have really left")
 brier = {name: mean[0] for name, mean in means.items()}
-ours = brier.pop('skotw, class_mass="meta"')
+ours = brier.pop(OURS)
 best = min(brier, key=brier.get)
 print(f'class_mass="meta": Brier score {ours:.4f}; the best of the others is {best} with {brier[best]:.4f}')
 
@@ -91,7 +93,7 @@ print(f'class_mass="meta": Brier score {ours:.4f}; the best of the others is {be
 
 fig, ax = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
 ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-shown = ("plain", "balanced", "trusted only", 'skotw, class_mass="meta"')
+shown = ("plain", "balanced", "trusted only", OURS)
 for name, marker in zip(shown, "osv^", strict=True):
     p = np.concatenate([p[name] for _, p, _ in runs])
     happened, said = calibration_curve(truth, p, n_bins=10, strategy="quantile")

@@ -212,8 +212,16 @@ def check_same_family(y, other, name, other_name="y_meta"):
 
 
 def encode_labels(y, name="y"):
-    """Sorted classes, and the index of every label among them."""
+    """Sorted classes, and the index of every label among them.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or as :func:`clean_labels`.
+    """
     y = clean_labels(y, name)
+    if not len(y):
+        raise ValueError(f"{name} has no labels. Pass one label per row, of one row at least.")
     if label_family(y) in {"number", "text"}:  # of other types it knows nothing
         check_classification_targets(y)
     encoder = LabelEncoder()

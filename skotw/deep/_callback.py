@@ -25,7 +25,7 @@ from ._passes import MetaSet
 from ._refits import Refits, RefitSettings
 from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
-from ._sample_kinds import check_taken, quietly
+from ._sample_kinds import check_any, check_taken, quietly
 from ._trusted_set import (
     check_class_mass,
     check_fit_params,
@@ -217,13 +217,15 @@ class OTReweighting(Callback):
         ------
         ValueError
             If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
-            there are no labels, the data set has no length, or X and y have the same index in another order.
+            there are no samples or no labels, the data set has no length, or X and y have the same index in another
+            order.
         TypeError
             If the criterion cannot return one loss per sample, or trusted samples or weights are passed to ``fit``.
         """
         self.let_go(net)  # of what an error may have left
         check_fit_params(net, "fit", _call_of(net, "partial_fit").get("fit_params", {}))
         self._check_parameters(net)
+        check_any(X)
         check_index(X=X, y=y)
         if is_dataset(X):
             check_indexable(X)

@@ -13,6 +13,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import to_device
 from torch.utils.data import Subset, TensorDataset
 
+from skotw._compat import num_samples
 from skotw._validation import is_missing, is_number, named
 from skotw._weighter.frames import is_frame
 
@@ -20,6 +21,7 @@ from ._feature_tap import logits_of
 
 __all__ = [
     "TORCH",
+    "check_any",
     "check_taken",
     "dtype_of",
     "error_in",
@@ -112,6 +114,20 @@ def quietly():
 # Why not
 
 
+def check_any(X):
+    """Raise where there are no training samples.
+
+    Raises
+    ------
+    ValueError
+    """
+    if X is None:
+        raise ValueError("There are no training samples: X is None.")
+    rows = rows_in_memory(X)
+    if rows is not None and not num_samples(rows):
+        raise ValueError(f"There are no training samples: X has the shape {tuple(rows.shape)}.")
+
+
 def check_taken(dataset, net):
     """Raise where the network cannot take the training samples, and their kind shows why.
 
@@ -180,6 +196,8 @@ def why_not(X, net, name):
         return next(filter(None, (why_not(part, net, f"{name}[{key!r}]") for key, part in X.items())), None)
     if is_frame(X):
         return _of_frame(X, name)
+    if sparse.issparse(X) and X.format != "csr":
+        return f"It is a sparse matrix in the format {X.format!r}, of which rows are not taken. Pass {name}.tocsr()."
     dtype = dtype_of(X)
     if dtype is None or not getattr(X, "ndim", 0):
         return None
@@ -212,6 +230,11 @@ def _of_objects(X, dtype, name):
     kind = "objects" if dtype.kind == "O" else "text"
     if text is None:
         return f"It is an array of {kind} that are numbers. Pass {name}.astype(numpy.float32){_LIKEWISE}"
+    if X.ndim == 1:
+        return (
+            f"It is an array of {kind}, such as {named(text)}. A network takes numbers. Give every text as token ids, "
+            "padded to one length, in an array of whole numbers. Do so with the trusted samples, too."
+        )
     return f"It is an array of {kind}, such as {named(text)}. {_ENCODE}"
 
 

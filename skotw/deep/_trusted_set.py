@@ -353,7 +353,7 @@ def _some_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)].detach().cpu().numpy()
     if hasattr(X, "iloc"):
         return np.asarray(X.iloc[rows])
-    return np.asarray(X[rows]) if isinstance(X, np.ndarray) else X[rows] if issparse(X) else None
+    return np.asarray(X[rows]) if isinstance(X, np.ndarray) else X.tocsr()[rows] if issparse(X) else None
 
 
 def balanced_batches(dataset, labels, batch_size, **loader_params):

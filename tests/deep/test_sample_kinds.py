@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.compose import make_column_transformer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skorch import NeuralNetClassifier
@@ -42,9 +43,26 @@ def plain_net(meta=META, **params):
         (FRAME, r"a data frame, and skorch hands each .* by name\. .*X\.to_numpy\(dtype=numpy\.float32\)"),
         (MIXED, r"its columns 'town' hold no numbers\. .*OneHotEncoder"),
         (MIXED.assign(town=MIXED["town"].astype("category")), r"its columns 'town' hold no numbers"),
+        (sparse.csr_matrix(X.astype(float)), r"It is float64.*X\.astype\(numpy\.float32\)"),
+        (sparse.coo_matrix(X), r"a sparse matrix in the format 'coo', .*Pass X\.tocsr\(\)"),
+        (np.array(["a text"] * len(y)), r"an array of text, such as 'a text'\. .*token ids"),
         ({"X": X.astype(np.float64)}, r"Pass X\['X'\]\.astype\(numpy\.float32\)"),
     ],
-    ids=["double", "tensor", "int", "objects", "mixed", "text", "frame", "mixed frame", "category", "dict"],
+    ids=[
+        "double",
+        "tensor",
+        "int",
+        "objects",
+        "mixed",
+        "text",
+        "frame",
+        "mixed frame",
+        "category",
+        "sparse",
+        "coo",
+        "texts",
+        "dict",
+    ],
 )
 def test_training_samples(make, rows, message):
     net = make()
@@ -139,3 +157,11 @@ def test_rows_in_a_list():
     with pytest.raises(ValueError, match="inconsistent lengths") as caught:
         make_net().fit(X.tolist(), y)
     assert any("Rows go into one array" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("make", [make_net, plain_net])
+def test_no_samples(make):
+    with pytest.raises(ValueError, match=r"There are no training samples: X has the shape \(0, 6\)"):
+        make().fit(X[:0], y[:0])
+    with pytest.raises(ValueError, match="There are no training samples: X is None"):
+        make().fit(None, y)
