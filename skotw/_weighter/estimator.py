@@ -157,6 +157,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         "auto" chooses reg in [0.025, 0.4] by leave-one-out on the trusted rows: the more the labels can be trusted, the
         nearer to 0.4. It is 0.1 where nothing can be compared: without classes, with one trusted row per class, with
         ``label_weight=1``, or with so many classes that the comparison would exceed scikit-learn's ``working_memory``.
+        For covariate shift 0.1 is often too large (:doc:`/guide/regression_groups_shift`).
     embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured.
 
