@@ -2,13 +2,14 @@
 When do weights gain a network nothing?
 =======================================
 
-When wrong labels do no harm, or when few samples have all the weight. A small PointNet [1]_ learns to name shapes from points on their surfaces. The training
-set has a long tail, twenty spheres for every pyramid, and three in ten labels are wrong; five clouds of each shape are
-trusted. After ten epochs of plain loss every epoch ends with a refit of the sample weights, by optimal transport
-between the features of the training clouds, as the network pooled them in that epoch, and those of the trusted clouds.
+When wrong labels do no harm, or when few samples have all the weight. A small PointNet [1]_ learns to name shapes from
+points on their surfaces. The training set has a long tail, twenty spheres for every pyramid, and three in ten labels
+are wrong; five clouds of each shape are trusted. After ten epochs of plain loss every epoch ends with a refit of the
+sample weights, by optimal transport between the features of the training clouds, as the network pooled them in that
+epoch, and those of the trusted clouds.
 
-Four runs share everything but the weights after these ten epochs: *plain*, *balanced*, *skotw* with its default,
-and skotw with a larger one. A fifth learns from the *trusted* clouds *only*, for as many steps. Training, table and
+Four runs share everything but the weights after these ten epochs: *plain*, *balanced*, *skotw* with its default ``reg``
+and with a larger one. A fifth learns from the *trusted* clouds *only*, for as many steps. Training, table and
 picture are in ``_network_runs.py`` beside this file.
 
 .. [1] C. R. Qi, H. Su, K. Mo and L. J. Guibas. "PointNet: Deep Learning on Point Sets for 3D Classification and
