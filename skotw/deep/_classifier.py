@@ -40,7 +40,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     trusted samples. The guide explains how to use it (:doc:`/guide/networks`).
 
     Labels that are not class indices, strings for example, are encoded on the way in and decoded by ``predict``.
-    Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class.
+    Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class. Where the criterion takes
+    classes, whole numbers of any type are such indices. Lists, series of pandas and columns are taken as well.
 
     Parameters
     ----------
