@@ -651,20 +651,24 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     def _labels(self, y):
         """Labels as the criterion takes them, in one dimension and as whole numbers where it takes classes."""
         y = _of_one_type(y)
-        if not isinstance(self.criterion_, (nn.CrossEntropyLoss, nn.NLLLoss)) or not isinstance(y, np.ndarray):
+        if not isinstance(self.criterion_, (nn.CrossEntropyLoss, nn.NLLLoss)):
+            return y
+        tensor = isinstance(y, torch.Tensor)
+        if not tensor and not isinstance(y, np.ndarray):
             return y
         if y.ndim == 2 and y.shape[1] == 1:
-            y = one_column(y)
-        if y.ndim != 1 or y.dtype.kind != "f":
+            y = y[:, 0] if tensor else one_column(y)
+        floating = y.is_floating_point() if tensor else y.dtype.kind == "f"
+        if y.ndim != 1 or not floating:
             return y
-        whole = y == np.floor(y)
+        whole = y == (torch.floor(y) if tensor else np.floor(y))
         if not whole.all():
             raise ValueError(
-                f"y holds numbers that are no classes, such as {named(y[~whole][:1])}, and "
+                f"y holds numbers that are no classes, such as {named(to_numpy(y[~whole][:1]))}, and "
                 f"{type(self.criterion_).__name__} takes classes. Bin them, as "
                 "sklearn.preprocessing.KBinsDiscretizer does. For a continuous target use OTWeightedRegressor."
             )
-        return y.astype(np.int64)
+        return y.long() if tensor else y.astype(np.int64)
 
     def _takes_indices(self):
         classes = getattr(self, "classes_", None)

@@ -32,7 +32,6 @@ __all__ = [
     "rows_in_memory",
     "rows_of",
     "spread",
-    "why_not",
 ]
 
 _TRIED = 4  # samples that show whether the network takes them
@@ -91,7 +90,7 @@ def error_in(net, dataset):
                 part = unpack_data(batch)[0]
                 if net.device is None:  # accelerate has taken over
                     part = to_device(part, next(net.module_.parameters()).device)
-                finite = finite and bool(torch.isfinite(logits_of(NeuralNet.infer(net, part))).all())
+                finite = finite and bool(torch.isfinite(logits_of(net.infer(part))).all())
     except Exception as error:
         return error, False
     return None, finite
@@ -137,12 +136,12 @@ def check_taken(dataset, net):
     ------
     ValueError
     """
-    if why_not(rows_of(dataset), net, "X") is None or not len(dataset):
+    if not len(dataset) or not _is_odd(rows_of(dataset), net):
         return
     with quietly():
         error, _ = error_in(net, Subset(dataset, spread(dataset, _TRIED)))
-    if error is not None:
-        raise in_words(dataset, net, "X", error) from error
+    if error is not None and (said := in_words(dataset, net, "X", error)):
+        raise said from error
 
 
 @contextmanager
@@ -164,7 +163,8 @@ def explained(X, net):
 
 def in_words(X, net, name, error):
     """The error that X, or a data set of it, has raised in the network, with what is wrong; None where unknown."""
-    why = why_not(rows_of(X), net, name)
+    X = rows_of(X)
+    why = _of_kind(X, name) or _of_type(X, net, name)
     return None if why is None else ValueError(f"The network does not take {name}. {why} (The error was: {error})")
 
 
@@ -187,27 +187,55 @@ def rows_in_memory(given):
     return given if isinstance(given, kinds) or sparse.issparse(given) or is_frame(given) else None
 
 
-def why_not(X, net, name):
-    """What may keep the network from taking X, called by that name.
-
-    None where it looks as it should, or is of a kind that is not known here.
-    """
+def _is_odd(X, net):
+    """Whether X is of a kind that networks may not take."""
     if isinstance(X, Mapping):
-        return next(filter(None, (why_not(part, net, f"{name}[{key!r}]") for key, part in X.items())), None)
+        return any(_is_odd(part, net) for part in X.values())
+    if is_frame(X) or (sparse.issparse(X) and X.format != "csr"):
+        return True
+    return _is_array(X) and dtype_of(X) != _type_of(net)
+
+
+def _is_array(X):
+    return dtype_of(X) is not None and getattr(X, "ndim", 0) > 0
+
+
+def _type_of(net):
+    """Type of the numbers by which the network computes."""
+    return next((dtype_of(p) for p in net.module_.parameters() if p.is_floating_point()), np.dtype(np.float32))
+
+
+def _of_kind(X, name):
+    """What about X is no array of numbers; None where all is."""
+    if isinstance(X, Mapping):
+        return next(filter(None, (_of_kind(part, f"{name}[{key!r}]") for key, part in X.items())), None)
     if is_frame(X):
         return _of_frame(X, name)
     if sparse.issparse(X) and X.format != "csr":
         return f"It is a sparse matrix in the format {X.format!r}, of which rows are not taken. Pass {name}.tocsr()."
-    dtype = dtype_of(X)
-    if dtype is None or not getattr(X, "ndim", 0):
-        return None
-    if dtype.kind in "OUS":
-        return _of_objects(np.asarray(X), dtype, name)
-    wanted = next((dtype_of(p) for p in net.module_.parameters() if p.is_floating_point()), None)
-    if wanted is None or dtype == wanted:
-        return None
-    cast = f"to(torch.{wanted})" if isinstance(X, torch.Tensor) else f"astype(numpy.{wanted})"
-    return f"It is {dtype}, and the network computes in {wanted}. Pass {name}.{cast}{_LIKEWISE}"
+    if _is_array(X) and dtype_of(X).kind in "OUS":
+        return _of_objects(np.asarray(X), dtype_of(X), name)
+    return None
+
+
+def _of_type(X, net, name):
+    """What about the type of numbers the network does not take; None where it takes them in no other type either."""
+    wanted, parts = _type_of(net), X if isinstance(X, Mapping) else {None: X}
+    odd = [key for key, part in parts.items() if _is_array(part) and dtype_of(part) != wanted]
+    floats = [key for key in odd if dtype_of(parts[key]).kind == "f"]
+    for cast in [*([key] for key in odd), floats]:
+        some = {key: _in_type(part[:_TRIED], wanted) if key in cast else part[:_TRIED] for key, part in parts.items()}
+        with quietly():
+            error, _ = error_in(net, SkorchDataset(some if isinstance(X, Mapping) else some[None]))
+        if cast and error is None:
+            part, name = parts[cast[0]], name if cast[0] is None else f"{name}[{cast[0]!r}]"
+            how = f"to(torch.{wanted})" if isinstance(part, torch.Tensor) else f"astype(numpy.{wanted})"
+            return f"It is {dtype_of(part)}, and the network computes in {wanted}. Pass {name}.{how}{_LIKEWISE}"
+    return None
+
+
+def _in_type(rows, dtype):
+    return rows.to(TORCH[dtype.name]) if isinstance(rows, torch.Tensor) else rows.astype(dtype)
 
 
 def _of_frame(X, name):

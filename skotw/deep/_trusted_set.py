@@ -12,6 +12,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
+from skotw._compat import num_samples
 from skotw._validation import check_index, named, refuse_arguments
 from skotw._weighter.frames import is_frame
 from skotw._weighter.two_sets import TAKE_THEM_OUT, warn_far, warn_repeated
@@ -161,6 +162,8 @@ def check_trusted(dataset, dataset_train, net):
         broken = next((i for i, (_, finite) in enumerate(trusted) if not finite), None)
         odd = other is not None or (broken is not None and all(finite for _, finite in looks))
         error, finite = error_in(net, Subset(dataset, spread(dataset, _LOOKED_AT))) if odd else (None, True)
+        if error is not None and error_in(net, Subset(dataset_train, spread(dataset_train, _COMPARED)))[0] is not None:
+            return  # training samples are not taken either, and raise their own error
     if label is not None and labels is not None and label.kind in "iu" and labels.kind == "f":
         raise ValueError(
             "The trusted labels are fractions or of floating type, and those of training are class indices. Give "
@@ -187,7 +190,7 @@ def warn_of_mistakes(meta, X, *, stream):
     """
     pair = isinstance(meta, (tuple, list)) and len(meta) == 2
     X, X_meta = rows_in_memory(X), rows_in_memory(meta[0] if pair else meta)
-    if X is None or X_meta is None:
+    if X is None or X_meta is None or not num_samples(X_meta):
         return
     arrays = [isinstance(rows, (np.ndarray, torch.Tensor)) for rows in (X, X_meta)]
     if all(arrays):

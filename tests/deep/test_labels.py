@@ -75,8 +75,10 @@ def test_labels_that_are_no_classes_pass():
         lambda y: y.astype(object),
         lambda y: pd.Series(y, dtype="Int64"),
         lambda y: pd.Series(y).astype("category"),
+        lambda y: torch.as_tensor(y, dtype=torch.float32),
+        lambda y: torch.as_tensor(y)[:, None],
     ],
-    ids=["double", "float", "list", "objects", "Int64", "category"],
+    ids=["double", "float", "list", "objects", "Int64", "category", "tensor", "column tensor"],
 )
 def test_class_indices_of_any_container(convert):
     found = []

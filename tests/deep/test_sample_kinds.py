@@ -97,6 +97,40 @@ def test_what_a_network_takes_is_not_refused():
     make_net(doubles, feature_layer="2").fit(X.astype(np.float64), y)
 
 
+class Tokens(Net):
+    """Token ids, and which of them are words."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(10, N_FEATURES)
+
+    def forward(self, ids, mask):
+        return super().forward((self.embedding(ids) * mask[..., None]).mean(1) @ torch.ones(N_FEATURES, N_FEATURES))
+
+
+def tokens(n, most=10, dtype=np.float32):
+    ids = np.random.default_rng(0).integers(most, size=(n, 4))
+    return {"ids": ids, "mask": np.ones((n, 4), dtype=dtype)}
+
+
+def test_the_part_that_has_another_type_is_named():
+    meta = tokens(len(META[1])), META[1]
+    make_net(Tokens, meta=meta).fit(tokens(len(y)), y)
+    with pytest.raises(ValueError, match=r"It is float64, .* Pass X\['mask'\]\.astype\(numpy\.float32\)"):
+        make_net(Tokens, meta=meta).fit(tokens(len(y), dtype=np.float64), y)
+
+
+def test_errors_of_another_origin_are_not_blamed_on_the_type():
+    meta = tokens(len(META[1])), META[1]
+    with pytest.raises(IndexError, match="out of range"):  # of the vocabulary
+        make_net(Tokens, meta=meta).fit(tokens(len(y), most=20), y)
+    net = make_net(Tokens, meta=meta).fit(tokens(len(y)), y)
+    with pytest.raises(IndexError, match="out of range"):
+        net.predict(tokens(len(y), most=20))
+    with pytest.raises(RuntimeError, match="same dtype"):  # which is not all that is wrong
+        make_net().fit(X[:, 1:].astype(np.float64), y)
+
+
 def test_random_numbers_are_as_without_the_look():
     class Doubles(Net):
         def forward(self, X):
