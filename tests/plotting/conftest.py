@@ -13,5 +13,6 @@ def _close_figures():
     import matplotlib.pyplot as plt
 
     plt.switch_backend("Agg")
+    plt.close("all")  # those of other tests
     yield
     plt.close("all")
