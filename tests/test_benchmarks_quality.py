@@ -88,7 +88,7 @@ def test_a_review_is_a_random_sample():
     np.testing.assert_allclose(shares, np.bincount(y) / len(y), atol=0.15)
     parts = [part[:, 0] for part in (one.X, one.X_meta, one.X_test)]
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), X[:, 0])
-    assert len(task.draw_review(lambda: (X, y), "clean", 100, seed=0).y) == 100
+    assert len(task.draw_review(lambda: (X, y), "clean", 300, seed=0).y) == 300
     many = task.draw_review(lambda: (np.repeat(X, 10, axis=0), np.repeat(y, 10)), "clean", None, seed=0)
     assert len(many.y_meta) == 200
     few = np.repeat([0, 1], [900, 12])
