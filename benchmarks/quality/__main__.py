@@ -15,7 +15,7 @@ keel, tabular   data sets, sorted by name; the first, third, ... are the half to
                 wrong by 15 to 45 % depending on the class, in an order drawn by the seed
 noise           labels by real annotators, 15 trusted rows per class
 synthetic       700 rows with 3 or 10 % in the rare class, 5 or 10 trusted
-rows            large sets with 700, 2,500 and 10,000 rows to train on; logistic regression and boosting
+rows            large sets with 700, 2,500, 10,000 and 50,000 rows to train on; logistic regression and boosting
 image, text, pointcloud
                 networks: balanced accuracy after the last epoch; the text suite has the tabular contenders as well
 """

@@ -26,7 +26,8 @@ HALVES = ("choose", "confirm")
 ANNOTATED = {"right labels": "y_train", "majority": "y_majority", "one annotator": "y_random"}
 N_TRUSTED_BY_ANNOTATORS = 15
 ROWS = 1250  # for training: sets of up to 2,500 rows are whole
-MANY_ROWS = (700, 2500, 10_000)
+MANY_ROWS = (700, 2500, 10_000, 50_000)
+LEAST_OF_MANY = 20_000  # rows of a set that is drawn more and more of; those that have fewer than asked for are whole
 ALL_MODELS = ("LR", "SVC", "forest", "boosting")
 
 
@@ -181,7 +182,7 @@ def _rows(folder):
         for path, half in files(folder, "tabular"):
             with np.load(path, allow_pickle=False) as file:
                 n = len(file["y"])
-            if n >= 2 * MANY_ROWS[-1]:
+            if n >= LEAST_OF_MANY:
                 sources.append(Source("rows", path.stem, partial(draw, partial(read, path)), half, **params))
     return sources
 
@@ -196,7 +197,7 @@ _MANY = {
 
 def _many_rows(i):
     params = {"n_clusters_per_class": 1, **list(_MANY.values())[i]}
-    return make_classification(21_000, 20, n_informative=8, flip_y=0.02, random_state=i, **params)
+    return make_classification(102_000, 20, n_informative=8, flip_y=0.02, random_state=i, **params)
 
 
 def _text(folder):
