@@ -8,7 +8,7 @@ text/*/         ``train.tsv`` and ``test.tsv`` (or ``dev.tsv``), as "label TAB t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from skotw.datasets import make_long_tailed
 
-from .task import NOISE, Task, draw, read
+from .task import NOISE, Task, draw, draw_review, read
 from .texts import as_columns, text_loaders, text_task
 
 __all__ = ["ANNOTATED", "HALVES", "Source", "tabular_sources"]
@@ -97,6 +97,12 @@ def _long_tailed(loader, imbalance):
 def _one_digit(*, return_X_y):
     X, y = load_digits(return_X_y=return_X_y)
     return X, (y == 8).astype(int)
+
+
+def _review(folder):
+    """The sets of keel and tabular, with trusted rows as they come."""
+    sources = [*_keel(folder), *_tabular(folder)]
+    return [replace(one, suite="review", make=partial(draw_review, one.make.args[0]), rows=(2000,)) for one in sources]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -212,5 +218,6 @@ def _columns_of_texts(load, imbalance, noise, rows, seed):
 
 
 _SUITES = {
-    "keel": _keel, "tabular": _tabular, "noise": _noise, "synthetic": _synthetic, "rows": _rows, "text": _text,
+    "keel": _keel, "tabular": _tabular, "review": _review, "noise": _noise, "synthetic": _synthetic, "rows": _rows,
+    "text": _text,
 }  # fmt: skip
