@@ -10,7 +10,8 @@ The table has the mean of the truth and of the estimate over the seeds, and the 
 should stay within 0.05 on digits and within 0.1 on the two small sets. ``spread`` is the standard deviation of the
 error of a single seed.
 
-The second table has the precision of each label where half of the first class, a twentieth of the second and a third
+The second table has the precision of each label, by distances (``plain``) and by models of the labels (``models``, the
+default of ``OTWeightedClassifier``), where half of the first class, a twentieth of the second and a third
 of the third carry the label of the next class, and so on in turn: the mean error of a label whose precision the
 estimate tells, the share of these within two standard errors of the truth, and the share that it does not tell.
 
@@ -22,6 +23,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine, make_classification
 
 from skotw import OTSampleWeighter
@@ -58,6 +60,10 @@ DATA_BY_LABEL = {
     "four": (partial(generated, 4, 1.5), 5),
     "close": (partial(generated, 2, 0.4), 5),
 }
+WEIGHTERS = {
+    "plain": OTSampleWeighter(),
+    "models": OTSampleWeighter(embedding="supervised", prior="confidence", random_state=0),
+}
 
 
 def true_reliability(y_given, y_true):
@@ -77,7 +83,7 @@ def one_run(loader, imbalance, n_per_class, rate, seed):
     return true_reliability(given, y), weighter.label_reliability_.overall
 
 
-def precision_run(loader, imbalance, n_per_class, seed):
+def precision_run(weighter, loader, imbalance, n_per_class, seed):
     """(truth, estimate, standard error) of each label, one seed."""
     X, y, X_meta, y_meta = balanced_meta_split(*loader(return_X_y=True), n_per_class, random_state=seed)
     X, y = make_long_tailed(X, y, imbalance, class_order="frequency", random_state=seed)
@@ -85,30 +91,31 @@ def precision_run(loader, imbalance, n_per_class, seed):
     rates = np.resize(CLASS_RATES, n_classes)
     transition = np.diag(1 - rates) + np.roll(np.diag(rates), 1, axis=1)
     given = flip_labels(y, kind="class-dependent", transition=transition, random_state=seed)
-    found = OTSampleWeighter().fit(X, given, X_meta, y_meta).label_reliability_
+    found = clone(weighter).fit(X, given, X_meta, y_meta).label_reliability_
     truth = np.array([np.mean(y[given == label] == label) for label in range(n_classes)])
     return np.stack([truth, found.precision, found.precision_se])
 
 
 def precision_table(names, per_class, seeds):
     """Print the table of the labels' precisions; return its rows as dictionaries."""
-    print("\ndata           imbalance  trusted/class  mean |diff|  within 2 se  not told")
+    print("\ndata           weighter  imbalance  trusted/class  mean |diff|  within 2 se  not told")
     rows = []
     for name in names:
         loader, long_tail = DATA_BY_LABEL[name]
-        for imbalance, n_per_class in product((1, long_tail), per_class):
-            runs = [precision_run(loader, imbalance, n_per_class, seed) for seed in seeds]
+        for kind, imbalance, n_per_class in product(WEIGHTERS, (1, long_tail), per_class):
+            runs = [precision_run(WEIGHTERS[kind], loader, imbalance, n_per_class, seed) for seed in seeds]
             truth, estimate, se = np.concatenate(runs, axis=1)
             told = ~np.isnan(estimate)
             error = np.abs(estimate - truth)[told]
             row = {
-                "data": name, "imbalance": imbalance, "n_per_class": n_per_class, "not_told": 1 - told.mean(),
+                "data": name, "weighter": kind, "imbalance": imbalance, "n_per_class": n_per_class,
+                "not_told": 1 - told.mean(),
                 "error": error.mean() if told.any() else np.nan,
                 "within": np.mean(error <= 2 * se[told]) if told.any() else np.nan,
             }  # fmt: skip
             rows.append(row)
             print(
-                f"{name:14s} {imbalance:9d} {n_per_class:14d} {row['error']:12.3f} {row['within']:12.2f} "
+                f"{name:14s} {kind:8s} {imbalance:10d} {n_per_class:14d} {row['error']:12.3f} {row['within']:12.2f} "
                 f"{row['not_told']:9.2f}",
                 flush=True,
             )

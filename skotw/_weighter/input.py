@@ -25,6 +25,7 @@ from .containers import Container, has_one_dimension, host_rows, is_pair, is_tex
 from .embedding import embed, embed_lazily, fit_embedding, float_dtypes
 from .feature_cost import GEMM_METRICS
 from .frames import column_names, frame_values, is_frame
+from .label_precision import label_precision
 from .labels import Target, target_kind
 from .sets import Meta, Rows
 from .settings import Settings
@@ -141,15 +142,18 @@ class Intake:
             confidence = Confidence.fit(settings.learner, *both, models, rng)
         return replace(self, out_of_fold=models, confidence=confidence)
 
-    def measured(self, rows):
-        """Rows as distances are measured between them, with the belief in their labels."""
+    def measured(self, rows, told=None):
+        """Rows as distances are measured between them, with the belief in their labels.
+
+        ``told`` is what :meth:`told` has of them, where it has been asked already.
+        """
         if self.out_of_fold is None:
             return rows
-        told = self._told(host_rows(rows.Z))
+        told = self.told(host_rows(rows.Z)) if told is None else told
         beliefs = None if self.confidence is None else told[1:]
         return replace(rows, Z=self._roots(told[0], rows.Z), beliefs=beliefs)
 
-    def _told(self, rows):
+    def told(self, rows):
         """Class probabilities of rows (n, n_classes), and after them what :class:`Confidence` has of the rows."""
         n, config = num_samples(rows), get_config()
         told = np.empty((1 if self.confidence is None else 4, n, self.out_of_fold.seen.shape[1]))
@@ -168,11 +172,15 @@ class Intake:
             tell(Block(0, 0, n))
         return told
 
-    def measured_meta(self, meta):
-        """The same of meta samples."""
-        if self.out_of_fold is None or not self.settings.supervised:
-            return meta
-        return replace(meta, Z=self._roots(self.out_of_fold.probabilities(host_rows(meta.Z)), meta.Z))
+    def measured_sets(self, rows, meta):
+        """The same of both sets, and precision and standard error of every label."""
+        Z, Z_meta, meta_codes = host_rows(rows.Z), host_rows(meta.Z), meta.target.meta_codes
+        told, told_meta = self.told(Z), self.out_of_fold.probabilities(Z_meta)
+        numbers = (Z, Z_meta) if self.settings.learner is None else (None, None)  # which takes rows of any kind
+        precision = label_precision(
+            *numbers, rows.codes, meta_codes, rows.weight, meta.weight, told[0], told_meta
+        )  # fmt: skip
+        return self.measured(rows, told), replace(meta, Z=self._roots(told_meta, meta.Z)), precision
 
     def _roots(self, probabilities, Z):
         """Square roots in the library and dtype of rows, where they are an array."""
@@ -264,12 +272,15 @@ class Input:
         The training rows; of a stream the first of them.
     meta : Meta or None
         None where class prototypes of the training rows are to step in.
+    precision : tuple of two ndarrays of shape (n_groups,), or None
+        Precision of every label and its standard error, where models told it.
     """
 
     intake: Intake
     target: Target
     chunk: Chunk
     meta: Meta | None
+    precision: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def check_settings(settings):
@@ -345,13 +356,13 @@ def check_sets(given, intake, *, stream=False):
             f"y has one class, {named(target.labels[codes[:1]])}. Weights between classes need two or more. For "
             "weights from the features alone leave out y and y_meta."
         )
-    rows = Rows(Z, codes, values, weight, kept)
+    rows, precision = Rows(Z, codes, values, weight, kept), None
     if settings.asks_models:
         intake = intake.with_models(rows, meta)
-        rows, meta = intake.measured(rows), intake.measured_meta(meta)
+        rows, meta, precision = intake.measured_sets(rows, meta)
         if settings.learner is not None:  # which takes each set in its own library
             meta = replace(meta, Z=like_rows(meta.Z, rows.Z))
-    return Input(intake, target, Chunk(rows, kept, num_samples(given.X)), meta)
+    return Input(intake, target, Chunk(rows, kept, num_samples(given.X)), meta, precision)
 
 
 def check_chunk(given, intake, target):

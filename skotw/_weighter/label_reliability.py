@@ -22,7 +22,8 @@ whose class is known it has the share
 
 linear in p; what is not of class c looks alike to queries of class c. With two classes that holds for queries of the
 other class as well, whose b is below 1/2, and the two kinds of queries give p by least squares. (4) compares rows of
-two labels, and for two classes sees the sum of their precisions only.
+two labels, and for two classes sees the sum of their precisions only. Where models of the labels take part their scores
+tell the precision better, and :mod:`skotw._weighter.label_precision` takes the place of (7).
 
 **Standard errors** are those of the jackknife: what would change without one trusted row, which takes part as a query
 and as one of those that queries meet, to first order.
@@ -74,11 +75,13 @@ class LabelReliability:
     precision : ndarray of shape (n_classes,)
         Precision of each label in the order of ``classes_``, in [0, 1]. NaN where it is unknown: for classes that have
         fewer than two trusted rows or were not asked; where the features do not tell the class from others by two
-        standard errors; where its own standard error is above 1/4; and where it comes out far below zero, because the
-        training rows of the class lie elsewhere than the trusted rows.
+        standard errors; where its own standard error is above 1/4; and where no precision explains what was seen,
+        because the training rows of the class lie elsewhere than the trusted rows. With ``embedding="supervised"`` or
+        ``prior="confidence"`` it is a posterior mean, read off scores of models that have not seen the rows. Else it
+        is read off distances.
     precision_se : ndarray of shape (n_classes,)
-        Their standard errors. They know of the few trusted rows, not of the number of training rows. NaN where the
-        features do not tell the class from others.
+        Their standard errors. They know of the few trusted rows, not of the number of training rows, which the models'
+        scores know of as well. NaN where the features do not tell the class from others.
     unclipped : float
         ``overall`` before it was clipped to [0, 1]. Labels that contradict the trusted rows altogether have
         ``-1 / (K - 1)``.

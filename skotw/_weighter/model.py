@@ -335,6 +335,9 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
         meter = meter.meet(ordered, basis.compute).summed(reduction.sum)
     if reliability is None:
         reliability = _estimate(meter, target, group_weight)
+    if checked.precision is not None:
+        precision, se = (values[group_weight > 0] for values in checked.precision)
+        reliability = replace(reliability, precision=precision, precision_se=se)
     if meter is not None:
         present = group_weight > 0
         squares = reduction.sum(np.bincount(rows.codes, rows.weight**2, target.n_groups))

@@ -149,7 +149,7 @@ def test_default_has_models_judge_rows_that_they_have_not_seen():
     weighter = OTSampleWeighter(embedding="supervised", prior="confidence", random_state=3).fit(X, Y, X_META, Y_META)
     assert_array_equal(errors.confidence, weighter.label_confidence_[errors.indices])
     assert WRONG[errors.suspects].mean() > 0.95
-    assert abs(errors.n_errors - WRONG.sum()) < 10
+    assert abs(errors.n_errors - WRONG.sum()) < 2.0 * errors.n_errors_se < 30
     known = errors.weighter.label_confidence(X[errors.indices], errors.label)
     assert_allclose(known, errors.confidence, rtol=1e-10)
 
