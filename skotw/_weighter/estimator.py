@@ -150,8 +150,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         How far the weight may spread from the nearest neighbours of the trusted rows. Small values gather it on few
         rows. Large values lead back to ``prior``. The unit is the mean distance between training rows and trusted rows.
         "auto" chooses reg in [0.025, 0.4] by leave-one-out on the trusted rows: the more the labels can be trusted, the
-        nearer to 0.4. It is 0.1 where nothing can be compared: without classes, with one trusted row per class, with
-        ``label_weight=1``, or with so many classes that the comparison would exceed scikit-learn's ``working_memory``.
+        nearer to 0.4. Of more than 16,384 training rows it looks at a sample. It is 0.1 where nothing can be compared:
+        without classes, with one trusted row per class, with ``label_weight=1``, or with so many classes that the
+        comparison would exceed scikit-learn's ``working_memory``.
     embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured.
 
@@ -217,8 +218,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         ``overall_se`` and ``precision_se`` are their standard errors. ``posterior_mean`` and ``posterior_interval`` say
         what is known of ``overall`` where few trusted rows leave much to chance. Values are NaN where they cannot be
         known: with one trusted row per class, with features that do not tell classes apart, or with so many classes
-        that the computation exceeds ``working_memory``. Errors that follow the features are not seen. None where there
-        are no classes.
+        that the computation exceeds ``working_memory``. Errors that follow the features are not seen. ``fit`` looks at
+        a sample of more than 32,768 training rows. None where there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted. Combinations of labels for several label columns. Absent where there are no
         classes.
