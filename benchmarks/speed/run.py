@@ -1,13 +1,12 @@
 """Time and memory of weights as users call for them, beside other solvers and other work on the same two sets.
 
-    python benchmarks/speed/run.py --out FILE                  # a quarter of an hour on two cores
+    python benchmarks/speed/run.py --out FILE                  # about half an hour on two cores
     python benchmarks/speed/run.py --out FILE --minutes 2      # a part of it, and the next when called again
     python benchmarks/speed/run.py --quick --out FILE          # that it runs
     python benchmarks/speed/run.py --out FILE --report FOLDER  # the page and its plots from what has been measured
 
-N training rows, M trusted ones, d features and a number of classes, float32 noise: it costs what any rows cost. The
-sizes of the targets come first; then one of the four is varied at a time. Contenders, which all get the rows as they
-are:
+N training rows, M trusted ones, d features and a number of classes, float32 noise: it costs what any rows cost.
+Contenders, which all get the rows as they are:
 
 solve       the exact solution by itself: scaling the rows, the unit of the cost, the weights; rows in class order
 blocks      the same where nothing wider than one block may be kept, so that the cost is evaluated twice
@@ -23,12 +22,18 @@ GeomLoss    balanced Sinkhorn potentials by ``SamplesLoss(backend="tensorized")`
 KeOps       the same by ``backend="online"``, which holds no matrix and compiles itself at first
 KMM         kernel mean matching of ADAPT, where it is installed: weights from features alone by a quadratic program of
             N x N
+product     the bare matrix product of the rows with the trusted ones, in blocks of 2048 rows, with threads over the
+            blocks or inside BLAS: the quicker of the two
 
-Each measurement is a fresh process: a tiny run for imports and threads, then the contender and the bare matrix product
-of the shape in turns, the latter in blocks of 2048 rows and the quicker of two ways to use threads. It has the time of
-the first run, the median of the later ones, the median of the matrix product, and how far the first run raised the peak
-of the resident memory. Contenders whose memory or time has no end are measured up to a size (N x M). Every measurement
-is a line of ``--out``, and is not repeated.
+The targets come first. What a target compares is timed in one process, in turns; in its turn each runs twice. The first
+run pays for memory that the system has to bring, and for BLAS threads of the contender before, which go on spinning for
+a while. The ratios of a round are of neighbours in time, and their median over the rounds counts. Beside the wall time
+there is the processor time of the second run, in which other tenants of the machine show less.
+
+Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports and threads,
+then the contender and the product in turns. It has the time of the first run, the median of the later ones, the median
+of the product, and how far the first run raised the peak of the resident memory. Contenders whose memory or time has no
+end are measured up to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
 """
 
 import argparse
@@ -40,10 +45,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 
 import numpy as np
-from transport_speed import MIB, Compute, Data, blas_threads, exponent, gemm, peak_bytes, solve_exact, solve_pot
+from contenders import CONTENDERS, Data, gemm
+
+from skotw._transport.blocks import blas_threads
 
 BASE = {"N": 100_000, "M": 200, "d": 64, "classes": 10}
 SWEEPS = {
@@ -58,78 +65,21 @@ QUICK_SWEEPS = {"N": (300, 600), "M": (10, 20), "d": (8, 16), "classes": (2, 5)}
 LARGE, WIDE, MANY = (
     {"N": n, "M": 500, "d": d, "classes": 10} for n, d in ((200_000, 64), (200_000, 512), (1_000_000, 64))
 )
-GEMM_ROWS = 2048
-RUNS = ("first", "again")
-TARGET_HEAD = ["time of", "rows x trusted x features", *RUNS, "target", "verdict"]
-EXPONENTS_FROM = 100_000  # rows: below, what a call costs once is seen
-
-
-def weighter(**params):
-    def fit(data, threads):
-        from skotw import OTSampleWeighter
-
-        fitted = OTSampleWeighter(**params, n_jobs=threads).fit(data.X, data.y_mixed, data.Z, data.y_meta)
-        return fitted.sample_weight_
-
-    return fit
-
-
-def core(label_cost=0.5, **limits):
-    def solve(data, threads):
-        return solve_exact(data, Compute(threads, **limits), label_cost)
-
-    return solve
-
-
-def kmm(data, threads):
-    from adapt.instance_based import KMM
-
-    X, Z = data.X.astype(np.float64), data.Z.astype(np.float64)  # it takes no others
-    return KMM(kernel="rbf", verbose=0).fit_weights(X, Z)
-
-
-def argkmin(data, threads):
-    from sklearn.metrics import pairwise_distances_argmin
-
-    return pairwise_distances_argmin(data.X, data.Z)
-
-
-def geomloss(backend):
-    def potentials(data, threads):
-        import torch
-        from geomloss import SamplesLoss
-
-        torch.set_num_threads(threads)
-        X, Z = (torch.nn.functional.normalize(torch.from_numpy(rows)) for rows in (data.X, data.Z))
-        p, b = (torch.full((len(rows),), 1.0 / len(rows)) for rows in (X, Z))
-        loss = SamplesLoss("sinkhorn", p=2, blur=0.1**0.5, debias=False, potentials=True, backend=backend)
-        return loss(p, X, b, Z)[0].reshape(-1).numpy()
-
-    return potentials
-
-
-# name: function of data and threads, largest N x M, library that it needs
-CONTENDERS = {
-    "solve": (core(), np.inf, "skotw"),
-    "blocks": (core(cache_bytes=0), np.inf, "skotw"),
-    "solve hard": (core(np.inf), np.inf, "skotw"),
-    "weighter": (weighter(reg=0.1, embedding=None), np.inf, "skotw"),
-    "defaults": (weighter(), np.inf, "skotw"),
-    "hard": (weighter(reg=0.1, embedding=None, label_cost="hard"), np.inf, "skotw"),
-    "gradient": (weighter(reg=0.1, embedding=None, solver="gradient"), 1e7, "skotw"),
-    "ArgKmin": (argkmin, np.inf, "sklearn"),
-    "POT": (lambda data, threads: solve_pot(data), 5e7, "ot"),
-    "GeomLoss": (geomloss("tensorized"), 5e7, "geomloss"),
-    "KeOps": (geomloss("online"), 5e7, "pykeops"),
-    "KMM": (kmm, 5e5, "adapt"),
-}
+# What is compared in turns, and in how many rounds.
+TOGETHER = [
+    (("solve", "blocks", "solve hard", "weighter", "defaults", "ArgKmin"), LARGE, 9),
+    (("solve", "blocks"), WIDE, 7),
+    (("solve", "weighter", "defaults", "ArgKmin"), MANY, 5),
+    (("solve", "POT"), {**BASE, "N": 200_000}, 5),
+]
+QUICK_TOGETHER = [(("solve", "weighter"), QUICK_BASE, 2)]
 # contender, what its time is divided by, size, and what the ratio is to be at most, or at least
 TARGETS = [
-    ("solve", "gemm", LARGE, 1.8, "most"),
-    ("solve", "gemm", WIDE, 1.3, "most"),
-    ("blocks", "gemm", LARGE, 2.4, "most"),
-    ("blocks", "gemm", WIDE, 2.05, "most"),
-    ("solve hard", "gemm", LARGE, 0.5, "most"),
+    ("solve", "product", LARGE, 1.8, "most"),
+    ("solve", "product", WIDE, 1.3, "most"),
+    ("blocks", "product", LARGE, 2.4, "most"),
+    ("blocks", "product", WIDE, 2.05, "most"),
+    ("solve hard", "product", LARGE, 0.5, "most"),
     ("weighter", "solve", LARGE, 1.25, "most"),
     ("weighter", "solve", MANY, 1.25, "most"),
     ("defaults", "solve", LARGE, 1.6, "most"),
@@ -138,6 +88,18 @@ TARGETS = [
     ("ArgKmin", "solve", MANY, 2.0, "least"),
     ("POT", "solve", {**BASE, "N": 200_000}, 20.0, "least"),
 ]
+# The same of memory that a fresh process adds: in MiB, or divided by that of another contender.
+MEMORY_TARGETS = [
+    ("weighter", None, MANY, 64.0, "most"),
+    ("defaults", None, MANY, 64.0, "most"),
+    ("POT", "solve", {**BASE, "N": 200_000}, 50.0, "least"),
+    ("POT", "blocks", {**BASE, "N": 200_000}, 50.0, "least"),
+]
+RUNS = ("first", "again", "cpu")
+TARGET_HEAD = ["time of", "rows x trusted x features", "first", "again", "CPU", "target", "verdict"]
+MEMORY_HEAD = ["memory of", "rows x trusted x features", "MiB", "target", "verdict"]
+EXPONENTS_FROM = 100_000  # rows: below, what a call costs once is seen
+MIB = 2**20
 
 
 def sizes(quick):
@@ -146,34 +108,48 @@ def sizes(quick):
     return [(name, {**base, name: value}) for name, values in sweeps.items() for value in values]
 
 
-def measurements(quick):
-    """[(contender, size)], those of the targets first."""
-    wanted = [] if quick else [(name, size) for ours, other, size, *_ in TARGETS for name in (ours, other)]
-    wanted += [(name, size) for _, size in sizes(quick) for name in CONTENDERS]
-    return [(name, size) for name, size in wanted if name != "gemm"]
+def measurements(quick, chosen):
+    """[(names, size, rounds or None)]: what is compared in turns, then each contender and size by itself."""
+    together = [
+        (tuple(name for name in names if name in chosen), size, rounds)
+        for names, size, rounds in (QUICK_TOGETHER if quick else TOGETHER)
+    ]
+    alone = [] if quick else [(name, size) for ours, other, size, *_ in MEMORY_TARGETS for name in (ours, other)]
+    alone += [(name, size) for _, size in sizes(quick) for name in CONTENDERS]
+    return [one for one in together if one[0]] + [((name,), size, None) for name, size in alone if name in chosen]
 
 
-def key(name, size):
-    return f"{name}, N={size['N']}, M={size['M']}, d={size['d']}, {size['classes']} classes"
+def key(names, size, rounds=None):
+    what = " + ".join(names) + (" in turns" if rounds else "")
+    return f"{what}, N={size['N']}, M={size['M']}, d={size['d']}, {size['classes']} classes"
+
+
+def prepared(names, size, threads):
+    """The data, after a tiny run of each contender."""
+    tiny = Data(100, 2 * size["classes"], size["d"], size["classes"])
+    for name in names:
+        CONTENDERS[name][0](tiny, threads)
+    return Data(size["N"], size["M"], size["d"], size["classes"])
+
+
+def timed(run, *args):
+    """Wall and processor seconds."""
+    wall, processor = perf_counter(), process_time()
+    run(*args)
+    return perf_counter() - wall, process_time() - processor
 
 
 def measure(name, size, repeats, threads):
-    """In a fresh process."""
-    run = CONTENDERS[name][0]
-    run(Data(100, 2 * size["classes"], size["d"], size["classes"]), threads)
-    data = Data(size["N"], size["M"], size["d"], size["classes"])
+    """By itself, in a fresh process."""
+    run, data = CONTENDERS[name][0], prepared([name], size, threads)
     before, spent = peak_bytes(), []
     products = {setting: [] for setting in ((threads, 1), (1, threads))}
     for k in range(repeats + 1):
-        start = perf_counter()
-        run(data, threads)
-        spent.append(perf_counter() - start)
+        spent.append(timed(run, data, threads)[0])
         if k == 0:
             added = peak_bytes() - before
         for setting, seconds in products.items():
-            start = perf_counter()
-            gemm(data, GEMM_ROWS, *setting)
-            seconds.append(perf_counter() - start)
+            seconds.append(timed(gemm, data, *setting)[0])
     return {
         "first": spent[0],
         "again": float(np.median(spent[1:])),
@@ -182,20 +158,55 @@ def measure(name, size, repeats, threads):
     }
 
 
+def measure_in_turns(names, size, rounds, threads):
+    """{contender: {"first", "again", "cpu": [seconds of each round]}}, the product among them."""
+    data = prepared(names, size, threads)
+    runs = {name: (CONTENDERS[name][0], data, threads) for name in names}
+    runs |= {setting: (gemm, data, *setting) for setting in ((threads, 1), (1, threads))}
+    found = {name: {run: [] for run in RUNS} for name in runs}
+    for _ in range(rounds):
+        for name, call in runs.items():
+            first, again = timed(*call), timed(*call)
+            for run, seconds in zip(RUNS, (first[0], *again), strict=True):
+                found[name][run].append(seconds)
+    products = [found.pop(setting) for setting in list(found) if isinstance(setting, tuple)]
+    return {"seconds": found | {"product": min(products, key=lambda spent: np.median(spent["again"]))}}
+
+
+def peak_bytes():
+    """Peak resident memory of this process.
+
+    Linux keeps it per address space in /proc; ``ru_maxrss`` there starts from that of the process that forked.
+    """
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+    except FileNotFoundError:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def possible(name, size):
+    _, most, library = CONTENDERS[name]
+    return size["N"] * size["M"] <= most and importlib.util.find_spec(library) is not None
+
+
 def run_all(args):
     known = {record["key"] for record in read(args.out)}
     end = monotonic() + 60 * args.minutes
-    for name, size in measurements(args.quick):
-        _, most, library = CONTENDERS[name]
-        possible = size["N"] * size["M"] <= most and importlib.util.find_spec(library) is not None
-        if name not in args.contenders or key(name, size) in known or not possible:
+    for names, size, rounds in measurements(args.quick, args.contenders):
+        names = [name for name in names if possible(name, size)]
+        if not names or key(names, size, rounds) in known:
             continue
         if monotonic() > end:
             print("The time is over; the same command goes on.", flush=True)
             return
-        command = [sys.executable, __file__, "--measure", name, json.dumps(size), "--threads", str(args.threads)]
+        command = [sys.executable, __file__, "--measure", json.dumps(names), json.dumps(size)]
+        command += ["--threads", str(args.threads), *(["--rounds", str(rounds)] if rounds else [])]
         done = subprocess.run([*command, "--repeats", str(args.repeats)], capture_output=True, text=True)
-        record = {"key": key(name, size), "contender": name, **size, "threads": args.threads, "cpu": cpu()}
+        record = {"key": key(names, size, rounds), "contenders": names, **size, "threads": args.threads, "cpu": cpu()}
         if done.returncode:
             record["failed"] = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
         else:
@@ -210,8 +221,16 @@ def run_all(args):
 def line(record):
     if "failed" in record:
         return f"{record['key']}: {record['failed']}"
+    if "seconds" in record:
+        ratios = (f"{name} {ratio(record, name, 'product', 'again'):.2f}" for name in record["contenders"])
+        return f"{record['key']}, x product: {', '.join(ratios)}"
     times = f"{1e3 * record['first']:.1f} ms at first, {1e3 * record['again']:.1f} ms again"
-    return f"{record['key']}: {times}, {record['again'] / record['gemm']:.2f} x gemm, {record['added_mib']:.0f} MiB"
+    return f"{record['key']}: {times}, {record['again'] / record['gemm']:.2f} x product, {record['added_mib']:.0f} MiB"
+
+
+def ratio(record, name, other, run):
+    """Median over the rounds."""
+    return float(np.median(np.divide(record["seconds"][name][run], record["seconds"][other][run])))
 
 
 def cpu():
@@ -231,39 +250,65 @@ def curves(records, base, varied):
     found = {}
     for record in sorted(records, key=lambda one: one[varied]):
         others = all(record[name] == value for name, value in base.items() if name != varied)
-        if others and "failed" not in record:
-            found.setdefault(record["contender"], []).append((record[varied], record))
+        if others and "again" in record:
+            found.setdefault(record["contenders"][0], []).append((record[varied], record))
     return found
+
+
+def with_product(found):
+    """The same, with the median of the product of each size as a further contender."""
+    products = {}
+    for points in found.values():
+        for value, record in points:
+            products.setdefault(value, []).append(record["gemm"])
+    return {**found, "product": [(value, {"again": float(np.median(of))}) for value, of in sorted(products.items())]}
 
 
 def exponents(records, base):
     """{contender: {"N": slope, "M": slope}} of log time in log size; of N from where fixed costs are small."""
     slopes = {}
     for varied in ("N", "M"):
-        for name, points in curves(records, base, varied).items():
+        for name, points in with_product(curves(records, base, varied)).items():
             least = EXPONENTS_FROM if varied == "N" and base["N"] >= EXPONENTS_FROM else 0
-            points = [(value, record["again"]) for value, record in points if value >= least]
-            if len(points) > 1:
-                slopes.setdefault(name, {})[varied] = exponent(*zip(*points, strict=True))
+            kept = [(value, record["again"]) for value, record in points if value >= least]
+            if len(kept) > 1:
+                slope, _ = np.polyfit(*np.log(np.transpose(kept)), 1)
+                slopes.setdefault(name, {})[varied] = float(slope)
     return slopes
 
 
 def verdicts(records):
-    """Rows of the table of targets: what, size, first ratio, ratio again, target, hit or missed."""
-    known = {record["key"]: record for record in records if "failed" not in record}
+    """Rows of the table of targets: what, size, ratios of each kind of run, target, hit or missed."""
     rows = []
     for name, other, size, limit, sense in TARGETS:
-        ours, theirs = known.get(key(name, size)), known.get(key(other, size))
-        if ours is None or (theirs is None and other != "gemm"):
-            continue
-        # each beside the matrix product of its own process
-        ratios = [ours[run] / ours["gemm"] / (1.0 if theirs is None else theirs[run] / theirs["gemm"]) for run in RUNS]
-        hit = [ratio <= limit if sense == "most" else ratio >= limit for ratio in ratios]
-        verdict = "hit" if all(hit) else "missed" if not any(hit) else f"hit {'at first' if hit[0] else 'again'}"
-        what = f"{name} / {'product' if other == 'gemm' else other}"
-        shape = f"{size['N']:,} x {size['M']} x {size['d']}"
-        rows.append([what, shape, *(f"{ratio:.2f}" for ratio in ratios), f"at {sense} {limit:g}", verdict])
+        for record in records:
+            if {name, other} <= {*record.get("seconds", ())} and all(record[k] == v for k, v in size.items()):
+                ratios = [ratio(record, name, other, run) for run in RUNS]
+                first, again = (meets(value, limit, sense) for value in ratios[:2])
+                verdict = "hit" if first and again else "hit at first" if first else "hit again" if again else "missed"
+                cells = [f"{value:.2f}" for value in ratios]
+                rows.append([f"{name} / {other}", shape(size), *cells, f"at {sense} {limit:g}", verdict])
     return rows
+
+
+def memory_verdicts(records):
+    known, rows = {record["key"]: record.get("added_mib") for record in records}, []
+    for name, other, size, limit, sense in MEMORY_TARGETS:
+        ours, theirs = known.get(key([name], size)), 1.0 if other is None else known.get(key([other], size))
+        if ours and theirs:
+            what = name if other is None else f"{name} / {other}"
+            cells = f"{ours:.0f}" if other is None else f"{ours:.0f} / {theirs:.0f} = {ours / theirs:.0f}"
+            verdict = "hit" if meets(ours / theirs, limit, sense) else "missed"
+            rows.append([what, shape(size), cells, f"at {sense} {limit:g}", verdict])
+    return rows
+
+
+def meets(value, limit, sense):
+    return value <= limit if sense == "most" else value >= limit
+
+
+def shape(size):
+    return f"{size['N']:,} x {size['M']} x {size['d']}"
 
 
 def table(head, cells):
@@ -317,14 +362,22 @@ def page(records, base):
         times = [f"{1e3 * found['first']:.1f}", f"{1e3 * found['again']:.1f}", f"{found['again'] / found['gemm']:.2f}"]
         cells.append([name, f"{found['N']:,}", *times, f"{found['added_mib']:.0f}", *slope])
     head = ["contender", "rows", "first, ms", "again, ms", "x product", "MiB added", "exponent in N", "exponent in M"]
-    targets = verdicts(records)
+    if "product" in slopes:
+        cells.append(
+            ["product", f"{base['N']:,}", *[""] * 4, *(f"{slopes['product'].get(v, np.nan):.2f}" for v in "NM")]
+        )
+    targets, memory = verdicts(records), memory_verdicts(records)
     failed = [f"- {record['key']}: {record['failed']}" for record in records if "failed" in record]
     machine = f"{records[0]['cpu']}, with {records[0]['threads']} threads"
     setting = f"{base['M']} trusted rows, {base['d']} features, {base['classes']} classes"
     intro = (
         f"Measured by ``python benchmarks/speed/run.py`` on {machine}; its help describes the contenders. {setting}; "
         "medians. *x product* is the time over that of the bare matrix product of the rows with the trusted ones. "
-        "Exponents are slopes of log time in log size."
+        "Exponents are slopes of log time in log size; that in N is from 100,000 rows on."
+    )
+    in_turns = (
+        "Contenders of a size take turns in one process, and run twice in each. The ratios are medians over the "
+        "rounds: of the first runs of the turns, of the second ones, and of the processor time of the latter."
     )
     lines = [
         "Time and memory",
@@ -332,7 +385,9 @@ def page(records, base):
         "",
         *(*textwrap.wrap(intro, 120), ""),
         *(*table(head, cells), ""),
-        *(("Targets", "-------", "", *table(TARGET_HEAD, targets), "") if targets else ()),
+        *(("Targets", "-------", "") if targets or memory else ()),
+        *((*textwrap.wrap(in_turns, 120), "", *table(TARGET_HEAD, targets), "") if targets else ()),
+        *(("MiB that one call adds to a fresh process:", "", *table(MEMORY_HEAD, memory), "") if memory else ()),
         *(["Failed:", "", *failed, ""] if failed else []),
         ".. image:: speed.svg",
         "   :alt: time against the numbers of rows, trusted rows, features and classes, and memory against rows",
@@ -363,10 +418,15 @@ def main(argv=None):
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER", help="measure nothing; write speed.rst and speed.svg there"
     )
-    parser.add_argument("--measure", nargs=2, metavar=("NAME", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, type=json.loads, metavar=("NAMES", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.measure:
-        print(json.dumps(measure(args.measure[0], json.loads(args.measure[1]), args.repeats, args.threads)))
+        names, size = args.measure
+        if args.rounds:
+            print(json.dumps(measure_in_turns(names, size, args.rounds, args.threads)))
+        else:
+            print(json.dumps(measure(*names, size, args.repeats, args.threads)))
     elif args.report:
         report(args)
     else:
