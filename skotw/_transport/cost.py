@@ -249,10 +249,16 @@ def unit_rows(X: Any, compute: Compute) -> Any:
         scale[block.rows] = _inverse_norms(fetch(walked, block, work))
 
     for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
-    scale = scale if order is None else scale[order]
+    return _scaled_rows(X, scale if order is None else scale[order])
+
+
+def _scaled_rows(X: Any, scale: Any) -> ScaledRows:
+    """x_i / |x_i| of dense rows, from :func:`_inverse_norms`."""
     odd = np.flatnonzero(to_numpy(scale == 0))
+    if not len(odd):
+        return ScaledRows(X, scale)
     rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
-    if len(odd) and bool(namespace(rows).any(rows != 0)):
+    if bool(namespace(rows).any(rows != 0)):
         # such rows are replaced: a product with them would leave the range that their norm has left
         X = X[:] if isinstance(X, LazyRows) else namespace(X).asarray(X, copy=True)
         index = namespace(X).asarray(odd, **on_device(X))
@@ -278,9 +284,9 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
         As they come.
     """
     eps = float(np.finfo(dtype_of(Z)).eps)
-    columns = unit_rows(Z, Compute())
     if sparse.issparse(rows):
-        return InnerProductCost(rows, columns, 1.0, 64 * eps)
+        return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
+    columns = _scaled_rows(Z, _inverse_norms(Z))  # few rows, which need no blocks
     return InnerProductCost(rows.X, columns.X * columns.scale[:, None], 1.0, 64 * eps, row_scale=rows.scale)
 
 
