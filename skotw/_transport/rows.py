@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skotw._transport.arrays import scratch, take
-from skotw._transport.blocks import Block
+from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,23 @@ class LazyRows:
 
     def fetch(self, block: Block, work: dict[str, Any]) -> NDArray[Any]:
         """The block's rows, in the thread's scratch memory."""
-        out = scratch(work, "rows", (block.n_rows, self.shape[1]), self.X)
+        return self._made(block, scratch(work, "rows", (block.n_rows, self.shape[1]), self.X))
+
+    def copied(self, compute: Compute) -> NDArray[Any]:
+        """All rows at once."""
+        if self.order is None and self.mean is None:
+            return self.X
+        out = np.empty(self.shape, dtype=self.dtype)
+        size = rows_per_block(compute, self.shape[1], self.dtype.itemsize)
+
+        def make(block: Block, work: dict[str, Any]) -> None:
+            self._made(block, out[block.rows])
+
+        for_blocks(make, Partition.of([self.shape[0]], size), compute, np)
+        return out
+
+    def _made(self, block: Block, out: NDArray[Any]) -> NDArray[Any]:
+        """The block's rows, in that memory unless they lie in X as they are."""
         rows = self.X[block.rows]
         if self.order is not None:
             # clipping takes rows straight into the memory, which is otherwise kept as it was for a bad index

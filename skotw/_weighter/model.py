@@ -54,8 +54,9 @@ _ROWS_TOLD_ABOUT = 100
 # together, and of one class where there are many. What chance adds by that is small beside what it leaves by the choice
 # of 64 trusted samples, some hundredths of the standard error of the reliability.
 _ROWS_MET, _ROWS_VOTING, _ROWS_OF_A_CLASS = 2**15, 2**14, 2**8
-# Rows that take no more memory are sorted and standardised once, not in each of the ten walks over them.
-_FEW_BYTES = 2**24
+# Rows that take no more memory, nor a quarter of what may be taken, are sorted and standardised once, not in each of the
+# ten walks over them.
+_FEW_BYTES = 2**26
 # Rows of which what is but a number per row is held in double precision.
 _ROWS_AT_A_TIME = 2**16
 
@@ -146,8 +147,9 @@ class Basis:
                 weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-        if isinstance(Z, LazyRows) and np.prod(Z.shape) * Z.dtype.itemsize <= _FEW_BYTES:
-            Z = Z[:]
+        most = min(_FEW_BYTES, self.compute.cache_bytes // 4)
+        if isinstance(Z, LazyRows) and np.prod(Z.shape) * Z.dtype.itemsize <= most:
+            Z = Z.copied(self.compute)
         measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
         return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
 

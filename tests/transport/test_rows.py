@@ -36,6 +36,7 @@ def test_lazy_rows_are_those_of_a_standardised_copy_in_that_order(dtype, order, 
     for block in (Block(0, 0, 20), Block(0, 20, 27)):
         assert_array_equal(fetch(rows, block, work), copy[block.rows], strict=True)
     assert_array_equal(rows[:], copy)
+    assert_array_equal(rows.copied(Compute(2, block_bytes=3 * copy[0].nbytes)), copy, strict=True)
     assert_array_equal(rows[np.array([3, 1])], copy[[3, 1]])
 
 
