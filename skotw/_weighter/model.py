@@ -52,10 +52,10 @@ _NEXT_TO_NOTHING = 1e-20
 _ROWS_TOLD_ABOUT = 100
 # Training rows that trusted samples meet at the most, for the reliability of the labels and for votes: of all classes
 # together, and of one class where there are many. What chance adds by that is small beside what it leaves by the choice
-# of 64 trusted samples, some hundredths of the standard error of the reliability.
+# of 64 trusted samples: about a tenth of the standard error of the reliability.
 _ROWS_MET, _ROWS_VOTING, _ROWS_OF_A_CLASS = 2**15, 2**14, 2**8
-# Rows that take no more memory, nor a quarter of what may be taken, are sorted and standardised once, not in each of the
-# ten walks over them.
+# Rows that take no more memory, nor a quarter of what may be taken, are sorted and standardised once, not in each of
+# the ten walks over them.
 _FEW_BYTES = 2**26
 # Rows of which what is but a number per row is held in double precision.
 _ROWS_AT_A_TIME = 2**16
