@@ -173,13 +173,13 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
 
         - "balanced": each class holds the mass that it has among the trusted rows.
         - "uniform": all rows count the same, as in the paper.
-        - "confidence": as "balanced", and within its class a row counts by how likely its label is against one other.
-          Models of all rows that have not seen this one say so, times models of the trusted rows alone. The latter
-          count by the share that trusted labels hold of what all labels are worth. A row also counts by what it is
-          worth to nearest neighbours that trusted rows judge, the more the less labels can be trusted. A row that
-          misleads them weighs next to nothing where rows are few. The more rows there are beside the trusted ones, the
-          less their models and their neighbours count. It needs classes and trusted rows. A classifier that is given as
-          ``embedding`` has no neighbours.
+        - "confidence": as "balanced", and within its class a row counts by how likely its label is. Models of all rows
+          that have not seen this one say so, times models of the trusted rows alone. The latter count by the share that
+          trusted labels hold of what all labels are worth. A row also counts by what it is worth to nearest neighbours
+          that trusted rows judge, the more the less labels can be trusted. A row that misleads them weighs next to
+          nothing where rows are few. The more rows there are beside the trusted ones, the less their models and their
+          neighbours count. It needs classes and trusted rows. A classifier that is given as ``embedding`` has no
+          neighbours.
 
         Without classes, "balanced" is "uniform".
     class_mass : {"balanced", "meta"} or dict, default="balanced"

@@ -29,7 +29,6 @@ from skotw.meta._sampling import choose_evenly
 
 from .auto_reg import CANDIDATES, UNKNOWN_REG, choose_reg
 from .compute import compute_of
-from .confidence import against_another
 from .feature_cost import FeatureMetric
 from .label_reliability import LabelReliability, ReliabilityMeter
 from .labels import Target
@@ -132,9 +131,7 @@ class Basis:
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         belief = beliefs = None
         if rows.beliefs is not None:
-            own = np.arange(len(rows.codes)), rows.codes
-            of_all, of_trusted = (against_another(told)[own] for told in rows.beliefs[:2])
-            of_neighbours = rows.beliefs[2][own]
+            of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
             by_neighbours = np.maximum(self.worth + of_neighbours, _NEXT_TO_NOTHING) ** self.doubt
             belief, beliefs = of_all * of_trusted**self.trust * by_neighbours, rows.beliefs[:2].prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):

@@ -16,7 +16,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from skotw import OTSampleWeighter
-from skotw._weighter.confidence import against_another
 from skotw._weighter.input import Given, check_chunk
 from skotw.datasets import flip_labels
 from skotw.meta import balanced_meta_split
@@ -32,8 +31,8 @@ COUNTS = np.bincount(Y)
 def from_weights(weighter, X, y, mass=COUNTS):
     """The share from one call of ``weigh`` per label, each times what its class has.
 
-    Rows weigh by what models say for their label against one other, of the trusted rows' models by a power. Here their
-    probabilities count in full, and what rows are worth to neighbours does not.
+    Rows weigh by a power of what models of the trusted ones say, which counts in full here, and by what they are worth
+    to neighbours, which does not.
     """
     if weighter.prior == "confidence":
         weighter = copy(weighter)
@@ -41,8 +40,7 @@ def from_weights(weighter, X, y, mass=COUNTS):
     weights = np.stack([weighter.weigh(X, np.full(len(y), c)) for c in range(3)], axis=1) * mass
     if weighter.prior == "confidence":
         rows = check_chunk(Given(X, y), weighter._intake, weighter._model.target).rows
-        of_all, of_trusted = (against_another(told) for told in rows.beliefs[:2])
-        weights *= rows.beliefs[:2].prod(axis=0) / of_all / of_trusted**weighter._model.basis.trust
+        weights *= rows.beliefs[1] ** (1 - weighter._model.basis.trust)
     return weights[np.arange(len(y)), y] / weights.sum(axis=1)
 
 

@@ -23,7 +23,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skotw import OTSampleWeighter, OTWeightedClassifier, ot_sample_weight
 from skotw._weighter import input, supervised
-from skotw._weighter.confidence import Confidence, against_another
+from skotw._weighter.confidence import Confidence
 from skotw._weighter.row_keys import row_keys
 from skotw._weighter.supervised import OutOfFold, _deal_folds, balanced, choose_rows
 from skotw.datasets import flip_labels
@@ -338,13 +338,6 @@ def test_streams_take_an_embedding_that_is_learned(sets):
 # Prior
 
 
-def against_one_other(P, own):
-    """Of three classes: what speaks for the label, where the others count with their mean."""
-    P = np.maximum(P, 1e-3)
-    others = (1.0 - P[own]) / 2
-    return P[own] / (P[own] + others)
-
-
 def trust(w, y, y_meta):
     """Share of the trusted labels in what all are worth."""
     return len(y_meta) / (len(y_meta) + w.label_reliability_.label_information() * len(y))
@@ -357,21 +350,8 @@ def test_large_reg_leaves_balanced_weights_times_belief(sets):
     trusted = GaussianNB().fit(X_meta, y_meta).predict_proba(X)
     out_of_fold = w.embedding_.transform(X) ** 2
     own = np.arange(len(y)), y
-    belief = against_one_other(trusted, own) ** trust(w, y, y_meta) * against_one_other(out_of_fold, own)
+    belief = np.maximum(trusted[own], 1e-3) ** trust(w, y, y_meta) * np.maximum(out_of_fold[own], 1e-3)
     assert_allclose(w.sample_weight_, len(y) / 3 * belief / np.bincount(y, belief)[y], rtol=1e-4)
-
-
-def test_models_that_tell_nothing_leave_labels_at_even_odds():
-    """However many classes there are; of two classes the belief is the probability itself."""
-    rng = np.random.default_rng(0)
-    for n_classes in (2, 3, 26):
-        P = rng.dirichlet(np.ones(n_classes), 50)
-        assert_allclose(against_another(np.full((1, n_classes), 1 / n_classes)), 0.5)
-        odds = against_another(P) / (1 - against_another(P))
-        assert_allclose(odds, P * (n_classes - 1) / (1 - P))
-    P = rng.dirichlet(np.ones(2), 50)
-    assert_allclose(against_another(P), P)
-    assert_allclose(against_another(np.ones((3, 1))), 1.0)
 
 
 def test_belief_is_a_sample_weight_within_the_class(sets):
@@ -382,8 +362,8 @@ def test_belief_is_a_sample_weight_within_the_class(sets):
         metric="sqeuclidean", embedding=FrozenEstimator(w.embedding_), reg=0.1, cost_scale=2 * w.cost_scale_
     )
     own = np.arange(len(y)), y
-    trusted, of_all = GaussianNB().fit(X_meta, y_meta).predict_proba(X), w.embedding_.transform(X) ** 2
-    belief = against_one_other(trusted, own) ** trust(w, y, y_meta) * against_one_other(of_all, own)
+    trusted = GaussianNB().fit(X_meta, y_meta).predict_proba(X)[own]
+    belief = np.maximum(trusted, 1e-3) ** trust(w, y, y_meta) * np.maximum(w.embedding_.transform(X)[own] ** 2, 1e-3)
     expected = free.fit_weights(X, y, X_meta, y_meta, sample_weight=belief)
     assert_allclose(w.sample_weight_ / len(y), expected / belief.sum(), rtol=1e-6)
 
