@@ -10,7 +10,7 @@ _NEEDS = {
     "skotw/dask.py": ("dask", "pandas"),
     "skotw/deep/*": ("torch", "skorch"),
     "skotw/_transport/fused_kernels.py": ("torch", "triton"),
-    "skotw/plotting.py": ("matplotlib",),
+    "skotw/plotting/*": ("matplotlib",),
 }
 # What an import on a page of the documentation needs, where that is not the module itself.
 _NEEDS_OF_IMPORTS = {

@@ -37,7 +37,8 @@ def rows(n, shift, n_features, seed):
 # *Density ratio* is the usual remedy: a logistic regression, on squares of the features too, tells old rows from new
 # ones, and its odds are the weights. *Nearest* trains on the nearest old row of each new one. For transport, Euclidean
 # distances are meant here, and not the angles that are the default. Without classes ``reg="auto"`` has nothing to ask,
-# and is 0.1. That may be too much: the smaller ``reg``, the fewer rows count, and the nearer these are to the new ones.
+# and is 0.1. That is often too much: the smaller ``reg``, the fewer rows count, and the nearer these are to the new
+# ones. The guide shows how to choose it (:doc:`/guide/regression_groups_shift`).
 
 
 def density_ratio(X, X_new):

@@ -4,10 +4,13 @@ import os
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import wraps
 from numbers import Integral, Number, Real
 from pathlib import Path
+from typing import Any, TypeVar
 
 import joblib
 import numpy as np
@@ -209,8 +212,16 @@ def check_same_family(y, other, name, other_name="y_meta"):
 
 
 def encode_labels(y, name="y"):
-    """Sorted classes, and the index of every label among them."""
+    """Sorted classes, and the index of every label among them.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or as :func:`clean_labels`.
+    """
     y = clean_labels(y, name)
+    if not len(y):
+        raise ValueError(f"{name} has no labels. Pass one label per row, of one row at least.")
     if label_family(y) in {"number", "text"}:  # of other types it knows nothing
         check_classification_targets(y)
     encoder = LabelEncoder()
@@ -269,6 +280,38 @@ def warn(message, category=UserWarning):
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def takes_no(*names: str, remedy: str) -> Callable[[Method], Method]:
+    """Decorate a method that has no use for arguments which others take: it refuses them, and says what to do.
+
+    ``remedy`` is what the message says after the name of the method and the arguments.
+    """
+
+    def decorate(method):
+        @wraps(method)
+        def checked(self, *args, **kwargs):
+            refuse_arguments(f"{type(self).__name__}.{method.__name__}", kwargs, names, remedy)
+            return method(self, *args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+def refuse_arguments(called, kwargs, names, remedy):
+    """Raise a TypeError where ``kwargs`` of a call have any of the names.
+
+    Raises
+    ------
+    TypeError
+    """
+    given = [name for name in names if name in kwargs]
+    if given:
+        raise TypeError(f"{called} takes no {' and no '.join(given)}. {remedy}")
 
 
 @contextmanager

@@ -25,7 +25,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skotw._compat import Interval, fit_context, num_samples, safe_indexing
 from skotw._typing import ArrayLike, MatrixLike, RandomState
-from skotw._validation import check_index, check_weights, clean_labels, set_all_or_none, unchanged_on_error
+from skotw._validation import (
+    check_index,
+    check_weights,
+    clean_labels,
+    set_all_or_none,
+    takes_no,
+    unchanged_on_error,
+)
 from skotw._weighter.containers import Container
 from skotw._weighter.embedding import embed
 from skotw._weighter.estimator import OTSampleWeighter
@@ -36,6 +43,10 @@ from skotw._weighter.settings import Settings, can_stream, is_supervised
 
 __all__ = ["DaskSampleWeighter"]
 
+_REVIEWED_ROWS = (
+    "Pass the rows that were reviewed, and their right labels, as X_meta and y_meta. Give them the weight 0 in "
+    "sample_weight, so that they do not count as training rows as well."
+)
 _FAN_IN = 8  # parts that one task adds up
 _LEAST_PER_LABEL = 30  # rows of a label that the sample aims at, however many labels there are
 
@@ -116,6 +127,7 @@ class DaskSampleWeighter(BaseEstimator):
         self.sample_size = sample_size
         self.random_state = random_state
 
+    @takes_no("y_verified", remedy=_REVIEWED_ROWS)
     @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
@@ -153,7 +165,8 @@ class DaskSampleWeighter(BaseEstimator):
         Raises
         ------
         TypeError
-            If X, y or ``sample_weight`` are no dask collections, or not of one kind.
+            If X, y or ``sample_weight`` are no dask collections, or not of one kind, or reviewed rows come as
+            ``y_verified``.
         ValueError
             As :meth:`skotw.OTSampleWeighter.fit`, with the number of the chunk where one is to blame. Also if the
             chunks of X, y and ``sample_weight`` do not pair up. Also if ``reg_prior > 0``, ``max_weight``,

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import binom
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
 from benchmarks.quality import contenders, report, sources, statistics, task, texts
@@ -75,6 +76,36 @@ def test_classes_that_are_too_small():
     assert one.n_classes == 2
     assert np.bincount(one.y_meta).tolist() == [7, 7]  # half of the 15 rows that are not for testing
     assert task.draw(lambda: (np.zeros((67, 1)), np.repeat([0, 1], [60, 7])), "clean", None, seed=0) is None
+
+
+def test_a_review_is_a_random_sample():
+    y = np.repeat([0, 1, 2], [900, 300, 60])
+    X = np.arange(len(y), dtype=float)[:, None]
+    one = task.draw_review(lambda: (X, y), "clean", None, seed=0)
+    assert one.reviewed
+    assert len(one.y_meta) == 94  # 15 % of the half that is not for testing
+    shares = np.bincount(one.y_meta) / len(one.y_meta)
+    np.testing.assert_allclose(shares, np.bincount(y) / len(y), atol=0.15)
+    parts = [part[:, 0] for part in (one.X, one.X_meta, one.X_test)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), X[:, 0])
+    assert len(task.draw_review(lambda: (X, y), "clean", 300, seed=0).y) == 300
+    many = task.draw_review(lambda: (np.repeat(X, 10, axis=0), np.repeat(y, 10)), "clean", None, seed=0)
+    assert len(many.y_meta) == 200
+    few = np.repeat([0, 1], [900, 12])
+    assert task.draw_review(lambda: (X[: len(few)], few), "clean", None, seed=0) is None
+
+
+def test_probabilities_are_of_the_shares_of_the_review(monkeypatch):
+    """The intercept of a model without features says which shares the classes had."""
+    y = np.repeat([0, 1], [1600, 400])
+    one = task.draw_review(lambda: (np.zeros((len(y), 1)), y), "clean", None, seed=0)
+    monkeypatch.setitem(MODELS, "LR", LogisticRegression(tol=1e-8))
+    cell = {**CELL, "suite": "review", "rows": None}
+    names = ("none", "balanced", "trusted only")
+    _, lines = run_cell(sources.Source("review", "a", lambda *_: one), cell, {name: ["LR"] for name in names})
+    expected = np.mean((one.y_test - one.y_meta.mean()) ** 2)
+    assert [line["value"] for line in lines if line["measure"] == "Brier score"] == pytest.approx([expected] * 3)
+    assert [line["value"] for line in lines if line["measure"] == "AUC"] == [0.5] * 3
 
 
 def test_halves_by_name(tmp_path):
@@ -246,6 +277,7 @@ QUICK = ["--seeds", "1", "--jobs", "1", "--models", "LR", "--rows", "150"]
     [
         ("keel", ["--sets", "digit 8"]),
         ("tabular", ["--sets", "wine"]),
+        ("review", ["--sets", "digit 8"]),
         ("noise", ["--noise", "majority"]),
         ("synthetic", ["--sets", "10% rare, 5 trusted, easy"]),
         ("rows", ["--sets", "generated 2 classes", "--half", "choose"]),

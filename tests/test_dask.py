@@ -277,6 +277,20 @@ def test_chunks_of_unknown_size(sets):
     assert_allclose(kept.sample_weight_.compute(), expected, rtol=1e-12)
 
 
+def test_reviewed_rows_have_a_way_in(sets):
+    X, y, X_meta, y_meta = sets
+    n = len(X)
+    both, labels = np.concatenate([X, X_meta]), np.concatenate([y, y_meta])
+    y_verified = np.r_[np.full(n, np.nan), y_meta]
+    with pytest.raises(TypeError, match=r"DaskSampleWeighter.fit takes no y_verified\. .* the weight 0"):
+        DaskSampleWeighter().fit(*chunked(both, labels), y_verified=y_verified)
+    # as the message says
+    weight = np.isnan(y_verified).astype(float)
+    found = of_chunks((both, labels, X_meta, y_meta), weight=weight, sample_size=1000, reg=0.1)
+    expected = OTSampleWeighter(reg=0.1).fit_weights(both, labels, y_verified=y_verified)
+    assert_allclose(found.sample_weight_.compute(), expected, rtol=1e-10)
+
+
 def test_a_trusted_set_of_dask_is_computed(sets):
     dX, dy, dX_meta, dy_meta = chunked(*sets)
     w = DaskSampleWeighter(OTSampleWeighter(**SETTLED)).fit(dX, dy, dX_meta, dy_meta).sample_weight_

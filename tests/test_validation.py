@@ -210,3 +210,17 @@ def test_masked_entries_are_missing():
 def test_complex_weights_are_refused():
     with pytest.raises(ValueError, match="Complex data not supported"):
         effective_sample_size([1j, 2])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: flip_labels([], 0.2),
+        lambda: make_long_tailed(np.empty((0, 2)), [], 5),
+        lambda: balanced_meta_split(np.empty((0, 2)), [], 3),
+    ],
+    ids=["flip_labels", "make_long_tailed", "balanced_meta_split"],
+)
+def test_no_labels_at_all(call):
+    with pytest.raises(ValueError, match=r"y has no labels\. Pass one label per row"):
+        call()

@@ -172,6 +172,8 @@ def notes(lines, columns):
     """What contenders say beside their scores: wrong labels found, precision of labels, and so on."""
     parts = []
     titles = {
+        "AUC": "Area under the ROC curve, classes having the shares of the trusted rows",
+        "Brier score": "Brier score, smaller being better, classes having the shares of the trusted rows",
         "AUC of right labels": "AUC of right over wrong labels within the class, by the weights of the training rows",
         "precision error": "Estimated minus true precision of a label, mean absolute value",
         "labels without precision": "Share of labels whose precision is not told",

@@ -2,12 +2,13 @@
 
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -128,4 +129,15 @@ def _compete(task, cell, name, models):
         fitted = plan.fit(MODELS[model])
         score = balanced_accuracy_score(task.y_test, fitted.predict(task.X_test))
         records.append(record(cell, name, model, SCORE, float(score)))
+        if task.reviewed and task.n_classes == 2 and hasattr(fitted, "predict_proba"):
+            records += [record(cell, name, model, *found) for found in _probabilities(task, plan, model)]
     return records
+
+
+def _probabilities(task, plan, model):
+    """[(measure, value)] of a model where classes have the shares that they have among the trusted rows."""
+    weight = np.ones(len(plan.y)) if plan.weight is None else plan.weight
+    factor = np.bincount(task.y_meta) / np.bincount(plan.y, weight)
+    fitted = replace(plan, weight=weight * (factor * len(plan.y) / len(task.y_meta))[plan.y]).fit(MODELS[model])
+    p = fitted.predict_proba(task.X_test)[:, 1]
+    return [("AUC", float(roc_auc_score(task.y_test, p))), ("Brier score", float(brier_score_loss(task.y_test, p)))]

@@ -8,7 +8,7 @@ text/*/         ``train.tsv`` and ``test.tsv`` (or ``dev.tsv``), as "label TAB t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wi
 
 from skotw.datasets import make_long_tailed
 
-from .task import NOISE, Task, draw, read
+from .task import NOISE, Task, draw, draw_review, read
 from .texts import as_columns, text_loaders, text_task
 
 __all__ = ["ANNOTATED", "HALVES", "Source", "tabular_sources"]
@@ -26,7 +26,8 @@ HALVES = ("choose", "confirm")
 ANNOTATED = {"right labels": "y_train", "majority": "y_majority", "one annotator": "y_random"}
 N_TRUSTED_BY_ANNOTATORS = 15
 ROWS = 1250  # for training: sets of up to 2,500 rows are whole
-MANY_ROWS = (700, 2500, 10_000)
+MANY_ROWS = (700, 2500, 10_000, 50_000)
+LEAST_OF_MANY = 20_000  # rows of a set that is drawn more and more of; those that have fewer than asked for are whole
 ALL_MODELS = ("LR", "SVC", "forest", "boosting")
 
 
@@ -96,6 +97,12 @@ def _long_tailed(loader, imbalance):
 def _one_digit(*, return_X_y):
     X, y = load_digits(return_X_y=return_X_y)
     return X, (y == 8).astype(int)
+
+
+def _review(folder):
+    """The sets of keel and tabular, with trusted rows as they come."""
+    sources = [*_keel(folder), *_tabular(folder)]
+    return [replace(one, suite="review", make=partial(draw_review, one.make.args[0]), rows=(2000,)) for one in sources]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ def _rows(folder):
         for path, half in files(folder, "tabular"):
             with np.load(path, allow_pickle=False) as file:
                 n = len(file["y"])
-            if n >= 2 * MANY_ROWS[-1]:
+            if n >= LEAST_OF_MANY:
                 sources.append(Source("rows", path.stem, partial(draw, partial(read, path)), half, **params))
     return sources
 
@@ -196,7 +203,7 @@ _MANY = {
 
 def _many_rows(i):
     params = {"n_clusters_per_class": 1, **list(_MANY.values())[i]}
-    return make_classification(21_000, 20, n_informative=8, flip_y=0.02, random_state=i, **params)
+    return make_classification(102_000, 20, n_informative=8, flip_y=0.02, random_state=i, **params)
 
 
 def _text(folder):
@@ -211,5 +218,6 @@ def _columns_of_texts(load, imbalance, noise, rows, seed):
 
 
 _SUITES = {
-    "keel": _keel, "tabular": _tabular, "noise": _noise, "synthetic": _synthetic, "rows": _rows, "text": _text,
+    "keel": _keel, "tabular": _tabular, "review": _review, "noise": _noise, "synthetic": _synthetic, "rows": _rows,
+    "text": _text,
 }  # fmt: skip

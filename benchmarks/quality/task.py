@@ -13,10 +13,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from skotw.datasets import flip_labels
 
-__all__ = ["NOISE", "N_TRUSTED", "Task", "at_most", "draw", "fit_weighted", "given_labels", "trusted_count"]
+__all__ = [
+    "NOISE", "N_TRUSTED", "Task", "at_most", "draw", "draw_review", "fit_weighted", "given_labels", "trusted_count",
+]  # fmt: skip
 
 N_TRUSTED, LEAST_TRUSTED, MOST_TEST = 10, 3, 3000
 NOISE = ("clean", "15 %", "30 %", "30 % by class")
+MOST_REVIEWED, SHARE_REVIEWED = 200, 0.15
 RATES = {"clean": 0.0, "15 %": 0.15, "30 %": 0.3}
 LEAST_RATE, MOST_RATE = 0.15, 0.45  # of the classes where the rate depends on the class
 N_FOLDS = 5
@@ -30,6 +33,8 @@ class Task:
     ----------
     y_true : ndarray of shape (n_samples,)
         The right labels of the training rows.
+    reviewed : bool
+        Whether the trusted rows are a random sample, so that they tell the shares of the classes.
     """
 
     X: np.ndarray
@@ -40,6 +45,7 @@ class Task:
     X_test: np.ndarray
     y_test: np.ndarray
     seed: int = 0
+    reviewed: bool = False
 
     @property
     def n_classes(self):
@@ -157,6 +163,35 @@ def draw(load, noise, rows, seed, *, n_trusted=N_TRUSTED, most_test=MOST_TEST):
         two others remain. Of the training rows up to ``rows`` are kept, at random within the classes and at least three
         of each; draws of fewer rows are part of those of more.
     """
+    X, y, by_class, test, rng = _halves(load, seed, most_test)
+    n = trusted_count(np.repeat(np.arange(len(by_class)), [len(of) for of in by_class]), n_trusted)
+    if n is None:
+        return None
+    trusted = np.concatenate([of[:n] for of in by_class])
+    train = rng.permutation(np.concatenate(at_most(rows, [of[n:] for of in by_class])))
+    return Task(X[train], given_labels(y[train], noise, seed), y[train], X[trusted], y[trusted], X[test], y[test], seed)
+
+
+def draw_review(load, noise, rows, seed):
+    """Task whose trusted rows were drawn at random from all but the test rows, 15 in 100 and 200 at most.
+
+    Returns
+    -------
+    task : Task or None
+        None where one of the two sets has fewer than three rows of a class. At most ``rows`` are left to train.
+    """
+    X, y, by_class, test, rng = _halves(load, seed, MOST_TEST)
+    rest = rng.permutation(np.concatenate(by_class))
+    n = min(MOST_REVIEWED, round(SHARE_REVIEWED * len(rest)))
+    trusted, train = rest[:n], rest[n:][:rows]
+    if min(np.bincount(y[part], minlength=len(by_class)).min() for part in (trusted, train)) < LEAST_TRUSTED:
+        return None
+    given = given_labels(y[train], noise, seed)
+    return Task(X[train], given, y[train], X[trusted], y[trusted], X[test], y[test], seed, reviewed=True)
+
+
+def _halves(load, seed, most_test):
+    """Rows and labels without too small classes, the indices of each class that are not for testing, test, rng."""
     X, y = load()
     rng = np.random.default_rng([seed, 0])
     labels, counts = np.unique(y, return_counts=True)
@@ -165,15 +200,8 @@ def draw(load, noise, rows, seed, *, n_trusted=N_TRUSTED, most_test=MOST_TEST):
     kept = np.isin(y, labels)
     X, y = X[kept], np.searchsorted(labels, y[kept])
     test, rest = _split(y, [0.5] * len(labels), rng)
-    n = trusted_count(y[rest], n_trusted)
-    if n is None:
-        return None
-    by_class = [rest[y[rest] == c] for c in range(len(labels))]
-    trusted = np.concatenate([of[:n] for of in by_class])
-    train = np.concatenate(at_most(rows, [of[n:] for of in by_class]))
     test = np.concatenate(at_most(most_test, [test[y[test] == c] for c in range(len(labels))]))
-    train = rng.permutation(train)
-    return Task(X[train], given_labels(y[train], noise, seed), y[train], X[trusted], y[trusted], X[test], y[test], seed)
+    return X, y, [rest[y[rest] == c] for c in range(len(labels))], test, rng
 
 
 def _split(y, shares, rng):

@@ -2,13 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Real
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -19,7 +18,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import has_fit_parameter
 
 from skotw._compat import HasMethods, Interval, StrOptions, fit_context, slice_params
-from skotw._validation import label_columns, named, on_host, set_all_or_none, unchanged_on_error, warn
+from skotw._validation import Method, label_columns, named, on_host, set_all_or_none, unchanged_on_error, warn
 from skotw._weighter.containers import join_rows
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.frames import note_of_text_columns
@@ -46,8 +45,6 @@ _ENCODE = (
     "{own}(make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown='ignore'), columns), "
     "remainder='passthrough'), ...))."
 )
-Method = TypeVar("Method", bound=Callable[..., Any])
-
 _BY_KEYWORD = "Pass the trusted rows by keyword: {0}(X, y, X_meta=X_meta, y_meta=y_meta) or {0}(X, y, y_verified=...)."
 # Features are told to be copies of each other by this many rows at first, if those hold more values than this.
 _LEAST_ROWS = 100

@@ -185,7 +185,9 @@ def join_rows(X, X_meta):
     X_meta = frame_values(X_meta) if is_frame(X_meta) else X_meta
     if sparse.issparse(X):
         X_meta = sparse.csr_array(X_meta if sparse.issparse(X_meta) else np.asarray(on_host(X_meta)))
-        return sparse.vstack([X, type(X)(X_meta.astype(_dtype(X, X_meta)))], format=X.format)
+        # joined rows are on no few diagonals
+        X, form = (sparse.csr_array(X), "csr") if X.format == "dia" else (X, X.format)
+        return sparse.vstack([X, type(X)(X_meta.astype(_dtype(X, X_meta)))], format=form)
     X = np.asarray(on_host(X))
     X_meta = X_meta.toarray() if sparse.issparse(X_meta) else np.asarray(on_host(X_meta))
     return np.concatenate([X, X_meta.astype(_dtype(X, X_meta))])

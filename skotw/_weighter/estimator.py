@@ -22,7 +22,7 @@ from skotw._compat import (
 )
 from skotw._transport.arrays import like
 from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
-from skotw._validation import set_all_or_none, unchanged_on_error, warn
+from skotw._validation import set_all_or_none, takes_no, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
 
 from .compute import one_blas_thread_of
@@ -127,6 +127,11 @@ class _OnDemand:
         return weighter._label_shares()[0]
 
 
+_TRUSTED = ("X_meta", "y_meta", "sample_weight_meta", "y_verified")
+_OF_THE_FIT = (
+    "The trusted rows are those that the weighter was fitted with. Leave them out. To change them, fit anew. For rows "
+    "that have been reviewed since, pass their right labels as y."
+)
 _NO_CLASSES = "The confidence of labels compares classes, and the weighter was fitted without any."
 
 
@@ -153,6 +158,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         nearer to 0.4. Of more than 16,384 training rows it looks at a sample. It is 0.1 where nothing can be compared:
         without classes, with one trusted row per class, with ``label_weight=1``, or with so many classes that the
         comparison would exceed scikit-learn's ``working_memory``.
+        For covariate shift 0.1 is often too large (:doc:`/guide/regression_groups_shift`).
     embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured.
 
@@ -321,7 +327,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     label_confidence_ = _OnDemand()
 
     __metadata_request__fit = {"X_meta": True, "y_meta": True, "y_verified": True}
-    __metadata_request__partial_fit = {"X_meta": True, "y_meta": True}
+    __metadata_request__partial_fit = {"X_meta": True, "y_meta": True, "y_verified": True}
 
     _parameter_constraints = {
         "metric": [StrOptions(set(METRICS)), callable],
@@ -512,6 +518,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         *,
         sample_weight: ArrayLike | None = None,
         sample_weight_meta: ArrayLike | None = None,
+        y_verified: ArrayLike | None = None,
     ) -> Self:
         """Learn from one chunk of a stream; the trusted rows come with the first chunk.
 
@@ -541,6 +548,10 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             How much each row counts beforehand.
         sample_weight_meta : array-like of shape (n_meta,), default=None
             How much each trusted row counts within its class, with the first chunk only.
+        y_verified : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Labels of those rows of the first chunk that somebody has reviewed, in place of ``X_meta`` and ``y_meta``,
+            as in :meth:`fit`. Reviewed rows of other chunks go to the first one as ``X_meta`` and ``y_meta``, and have
+            the weight 0 in their chunk.
 
         Returns
         -------
@@ -585,7 +596,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         >>> np.allclose(weighter.weigh(X, y), whole.sample_weight_)
         True
         """
-        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta)
+        given = Given(X, y, X_meta, y_meta, sample_weight, sample_weight_meta, y_verified)
         settings, stream = Settings.of(self), getattr(self, "_stream", None)
         with unchanged_on_error(self):
             if stream is None:
@@ -655,6 +666,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             self._publish(self._intake, stream.fitted(), self.potentials_, stream=stream, drift=self._drift)
         return self
 
+    @takes_no(*_TRUSTED, remedy=_OF_THE_FIT)
     def weigh(self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None) -> Array:
         """Weights of any rows, seen or not, under the fitted model.
 
@@ -683,6 +695,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         chunk = check_chunk(Given(X, y, sample_weight=sample_weight), self._intake, self._model.target)
         return chunk.scatter(self._model.weigh(chunk.rows))
 
+    @takes_no(*_TRUSTED, remedy=_OF_THE_FIT)
     def label_confidence(self, X: MatrixLike, y: ArrayLike) -> NDArray[np.float64]:
         r"""How much speaks for the labels of any rows, seen or not.
 
@@ -731,6 +744,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         chunk = check_chunk(Given(X, y), self._intake, self._model.target)
         return self._model.label_shares_of(chunk.rows)[0]
 
+    @takes_no(*_TRUSTED, remedy=_OF_THE_FIT)
     def transport_plan(
         self, X: MatrixLike, y: ArrayLike | None = None, *, sample_weight: ArrayLike | None = None
     ) -> Array:
@@ -917,6 +931,12 @@ def _warn_of_collapse(size, prior_size, reg):
 
 def _check_same_stream(given, changed):
     """Refuse what only a first chunk may bring."""
+    if given.y_verified is not None:
+        raise ValueError(
+            "The trusted rows came with the first chunk and stay, so that later ones take no y_verified. Give reviewed "
+            "rows the weight 0 in sample_weight. To make them trusted rows, start anew with a clone of the weighter, "
+            "and pass those of all chunks to the first as X_meta and y_meta."
+        )
     if given.X_meta is not None or given.y_meta is not None or given.sample_weight_meta is not None:
         raise ValueError(
             "The trusted rows came with the first chunk and stay. Leave X_meta and y_meta out of later "

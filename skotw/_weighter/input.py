@@ -469,7 +469,7 @@ def _refuse_for_models(kind, settings, alone):
         )
         if asked
     ]
-    usual = f"leave {' and '.join(usual)}, the defaults"
+    usual = f"leave {' and '.join(usual)}, the default{'s' if len(usual) > 1 else ''}"
     if alone:
         raise ValueError(f"{asks} needs trusted rows. Pass X_meta and y_meta, or y_verified. To do without, {usual}.")
     if kind is None:

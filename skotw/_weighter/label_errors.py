@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from skotw._typing import Array, ArrayLike, MatrixLike, RandomState
-from skotw._validation import warn
+from skotw._validation import labels_and_missing, warn
 
 from .estimator import OTSampleWeighter
 from .labels import target_kind
@@ -184,7 +184,7 @@ def find_label_errors(
             f"weighter must be an OTSampleWeighter or None; got {type(weighter).__name__}. To have a classifier judge "
             "the labels, pass OTSampleWeighter(embedding=classifier, prior='confidence')."
         )
-    _check_labels(y, weighter)
+    _check_labels(y, y_meta, y_verified, weighter)
     weighter = _default_weighter(random_state) if weighter is None else clone(weighter)
     weighter.fit(
         X,
@@ -208,21 +208,37 @@ def find_label_errors(
     return LabelErrors(ranked, names[codes[ranked]], share[ranked], names[best[ranked]], wrong, se, weighter)
 
 
-def _check_labels(y, weighter):
+def _check_labels(y, y_meta, y_verified, weighter):
     """Refuse labels that cannot be ranked, in words that speak of this function."""
     if y is None:
         raise ValueError("find_label_errors judges labels, and y is None. Pass y, the labels of the training rows.")
-    kind = target_kind(y, "auto" if weighter is None else weighter.target_type)
-    if kind == "continuous":
-        raise ValueError(
-            "find_label_errors compares classes, and y holds continuous numbers. Bin them into classes first, as "
-            "sklearn.preprocessing.KBinsDiscretizer does."
-        )
-    if kind == "columns" and weighter is None:
-        raise ValueError(
-            "y has several label columns, and the default weighter of find_label_errors takes one. Rank one column at "
-            "a time, or pass weighter=OTSampleWeighter(), which judges the combinations of labels."
-        )
+    y = y if y_verified is None else _present(y)  # labels of reviewed rows in y are not looked at
+    for labels, name in ((y, "y"), (y_meta, "y_meta"), (_present(y_verified), "y_verified")):
+        if labels is None:
+            continue
+        kind = target_kind(labels, "auto" if weighter is None else weighter.target_type, name)
+        if kind == "continuous":
+            raise ValueError(
+                f"find_label_errors compares classes, and {name} holds continuous numbers. Bin them into classes "
+                "first, as sklearn.preprocessing.KBinsDiscretizer does."
+            )
+        if kind == "columns" and weighter is None:
+            raise ValueError(
+                f"{name} has several label columns, and the default weighter of find_label_errors takes one. Rank one "
+                "column at a time, or pass weighter=OTSampleWeighter(), which judges the combinations of labels."
+            )
+
+
+def _present(labels):
+    """Labels that are not missing; None where there are none, or the fit refuses what they are in."""
+    try:
+        values, missing = labels_and_missing(labels)
+    except ValueError:
+        return None
+    if values.ndim not in (1, 2) or not len(values):
+        return None
+    present = values if missing is None else values[~missing.reshape(len(values), -1).any(axis=1)]
+    return present if len(present) else None
 
 
 def _default_weighter(random_state):

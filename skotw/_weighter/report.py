@@ -207,7 +207,7 @@ def _html_line(tag, cells):
     return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
-def report_of(fitted, row_groups, weights):
+def report_of(fitted, row_groups, weights, *, labels=None, rows=None):
     """The report.
 
     Parameters
@@ -217,6 +217,10 @@ def report_of(fitted, row_groups, weights):
         Of the training rows.
     weights : array of shape (n_samples,)
         Their weights, in any library.
+    labels : ndarray of shape (n_labels,) or None
+        What the classes are called, where the weighter was given their places in it.
+    rows : ndarray of shape (n_samples,) or None
+        Numbers of the training rows, where they are not those of the order in which the weighter got them.
 
     Returns
     -------
@@ -228,12 +232,15 @@ def report_of(fitted, row_groups, weights):
     w_top = w / w.max()  # so that no square overflows
     mass, squares = (np.bincount(codes, value, len(groups)) for value in (w_top, np.square(w_top)))
     names = tuple(fitted.target.group_names()[group] for group in groups) if fitted.target.labels is not None else ()
+    names = names if labels is None else tuple(labels[name] for name in names)
+    numbers = np.arange(len(row_groups.codes)) if rows is None else rows
     reliability, unknown = fitted.reliability, np.full(len(groups), np.nan)
     before = fitted.group_weight[groups]
 
-    def rows(order):
+    def weighed(order):
         return tuple(
-            WeighedRow(int(took_part[i]), names[codes[i]] if names else None, float(w[i])) for i in order[:_ROWS]
+            WeighedRow(int(numbers[took_part[i]]), names[codes[i]] if names else None, float(w[i]))
+            for i in order[:_ROWS]
         )
 
     order = np.argsort(w, kind="stable")
@@ -250,8 +257,8 @@ def report_of(fitted, row_groups, weights):
         n_rows=len(took_part),
         n_effective=float(mass.sum() ** 2 / squares.sum()),
         reg=fitted.basis.reg,
-        heaviest=rows(order[::-1]),
-        lightest=rows(order),
+        heaviest=weighed(order[::-1]),
+        lightest=weighed(order),
         warnings=(),
     )
     given = np.ones(len(took_part)) if row_groups.sample_weight is None else row_groups.sample_weight[took_part]

@@ -11,13 +11,21 @@ from .containers import is_records
 from .frames import frame_values, is_frame, paired_columns, paired_numbers
 from .row_keys import factors, hash_numbers, hash_sparse, mixed
 
-__all__ = ["THROUGH_THE_SAME_STEPS", "refuse_other_kinds", "warn_far", "warn_of_mistakes", "warn_repeated"]
+__all__ = [
+    "TAKE_THEM_OUT",
+    "THROUGH_THE_SAME_STEPS",
+    "refuse_other_kinds",
+    "warn_far",
+    "warn_of_mistakes",
+    "warn_repeated",
+]
 
 THROUGH_THE_SAME_STEPS = (
     "The trusted rows must go through the same steps as X: build the pipeline with "
     "skotw.make_weighted_pipeline, or put it inside, OTWeightedClassifier(make_pipeline(...)). By hand, transform "
     "X_meta by what was fitted to X."
 )
+TAKE_THEM_OUT = "Take them out of X, as skotw.meta.balanced_meta_split does."
 # A meta set of more than so many rows per training row is no meta set.
 _SWAPPED = 10
 # Warn when this share of the trusted rows' numbers lies further outside the range of its feature than half that range.
@@ -28,6 +36,8 @@ _MOST_ROWS_FOR_A_RANGE = 2000
 _CHANCE = 1e-3
 _ALIKE_UNSEEN = 0.1
 _BITS_OF_A_LOOK = 16
+# Features among which the one is looked for that tells most rows apart: pixels of images are many.
+_MOST_FEATURES = 4096
 
 
 def refuse_other_kinds(X, X_meta):
@@ -132,8 +142,11 @@ def _plain_numbers(X):
 # Meta rows that are training rows as well
 
 
-def warn_repeated(X, X_meta):
-    """Warn of meta rows that are training rows too, more than rows of X that repeat each other would explain."""
+def warn_repeated(X, X_meta, *, rows="rows", remedy=TAKE_THEM_OUT):
+    """Warn of meta rows that are training rows too, more than rows of X that repeat each other would explain.
+
+    ``rows`` is what they are called.
+    """
     hashed = _hashed(X, X_meta)
     if hashed is None:
         return
@@ -148,9 +161,8 @@ def warn_repeated(X, X_meta):
     alike = (counts[counts > 1].sum() + _ALIKE_UNSEEN) / counts.sum()
     if pdtrc(repeated - 1, 2 * alike * len(meta)) < _CHANCE:
         warn(
-            f"{repeated} of {len(meta)} trusted rows are also training rows. They count twice, vouch for their own "
-            "labels, and leak into the test folds of a cross-validation. Take them out of X, as "
-            "skotw.meta.balanced_meta_split does.",
+            f"{repeated} of {len(meta)} trusted {rows} are also training {rows}. They count twice, vouch for their own "
+            f"labels, and leak into the test folds of a cross-validation. {remedy}",
         )
 
 
@@ -184,9 +196,10 @@ def _hashed(X, X_meta):
 def _hashed_arrays(X, X_meta):
     X_meta = X_meta.astype(X.dtype) if X.dtype.kind == "f" else X_meta
     # hashing all rows is dear, and most can be told apart by the one feature in which the meta rows differ most
-    sorted_meta = np.sort(X_meta, axis=0)
-    column = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
-    suspects = np.flatnonzero(_is_among(X[:, column].copy(), sorted_meta[:, column]))
+    some = np.unique(np.linspace(0, X.shape[1] - 1, min(X.shape[1], _MOST_FEATURES)).astype(np.intp))
+    sorted_meta = np.sort(X_meta[:, some], axis=0)
+    best = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
+    suspects = np.flatnonzero(_is_among(X[:, some[best]].copy(), sorted_meta[:, best]))
     return hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)
 
 

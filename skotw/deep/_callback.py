@@ -25,14 +25,15 @@ from ._passes import MetaSet
 from ._refits import Refits, RefitSettings
 from ._reweighter import check_refits
 from ._sample_ids import IndexedIterator, check_indexable
+from ._sample_kinds import check_any, check_taken, quietly
 from ._trusted_set import (
     check_class_mass,
+    check_fit_params,
     draw_trusted,
     fingerprint,
     is_draw,
     meta_dataset,
-    quietly,
-    warn_of_other_steps,
+    warn_of_mistakes,
 )
 from ._weighted_criterion import SampleWeights, own_criterion
 
@@ -194,7 +195,7 @@ class OTReweighting(Callback):
         self : OTReweighting
             The callback.
         """
-        for name in ("data_", "drawn_", "reweighter_", "sample_weight_", "start_", "refits_"):
+        for name in ("data_", "drawn_", "reweighter_", "sample_weight_", "weighed_", "start_", "refits_"):
             self.__dict__.pop(name, None)
         return self
 
@@ -216,12 +217,15 @@ class OTReweighting(Callback):
         ------
         ValueError
             If a parameter is invalid or contradicts another, the feature layer or a layer to freeze does not exist,
-            there are no labels, the data set has no length, or X and y have the same index in another order.
+            there are no samples or no labels, the data set has no length, or X and y have the same index in another
+            order.
         TypeError
-            If the criterion cannot return one loss per sample.
+            If the criterion cannot return one loss per sample, or trusted samples or weights are passed to ``fit``.
         """
         self.let_go(net)  # of what an error may have left
+        check_fit_params(net, "fit", _call_of(net, "partial_fit").get("fit_params", {}))
         self._check_parameters(net)
+        check_any(X)
         check_index(X=X, y=y)
         if is_dataset(X):
             check_indexable(X)
@@ -236,7 +240,7 @@ class OTReweighting(Callback):
         other_data = data is not None and getattr(self, "data_", data) != data
         epochs = _epochs_of_fit(net)
         if not net.history:
-            warn_of_other_steps(self.meta, X, stream=epochs is None)
+            warn_of_mistakes(self.meta, X, stream=epochs is None)
         iterator = _Borrowed(net)
         self.start_ = _Start(weights, tap, frozen, data, other_data, epochs, iterator)
         net.iterator_train = iterator
@@ -388,6 +392,7 @@ class OTReweighting(Callback):
         self.data_, self.drawn_ = start.data, drawn
         try:
             check_class_mass(self.weighter, net)
+            check_taken(dataset_train, net)
             settings = self._settings()
             meta = self._meta_set(net, dataset_train, weights, start.tap, distributed)
             refits = Refits(
@@ -434,6 +439,7 @@ class OTReweighting(Callback):
     def _publish(self):
         """Show users what the refits have found."""
         self.reweighter_ = self.refits_.reweighter
+        self.weighed_ = self.refits_.weighed
         weight = self.refits_.sample_weight
         if weight is not None:
             self.sample_weight_ = weight
@@ -503,10 +509,18 @@ def _epochs_of_fit(net):
 
     None within ``partial_fit``, which may be one call of several. skorch tells its callbacks neither.
     """
+    call = _call_of(net, "fit")
+    if not call:
+        return None
+    epochs = call.get("fit_params", {}).get("epochs")
+    return net.max_epochs if epochs is None else epochs
+
+
+def _call_of(net, method):
+    """Arguments of the call of a method of the net that is under way; none where there is no such call."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is net:
-            epochs = frame.f_locals.get("fit_params", {}).get("epochs")
-            return net.max_epochs if epochs is None else epochs
+        if frame.f_code.co_name == method and frame.f_locals.get("self") is net:
+            return dict(frame.f_locals)
         frame = frame.f_back
-    return None
+    return {}

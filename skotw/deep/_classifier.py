@@ -1,7 +1,7 @@
 """OTWeightedNetClassifier: a skorch classifier that refits its sample weights."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
@@ -11,16 +11,19 @@ from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.exceptions import NotInitializedError
 from skorch.utils import is_dataset, to_numpy
+from torch import nn
 from torch.utils.data import Subset
 
 from skotw._typing import Array, RandomState
-from skotw._validation import named, warn
+from skotw._validation import check_index, clean_labels, named, one_column, warn
 from skotw._weighter.estimator import OTSampleWeighter
+from skotw._weighter.report import WeightReport, report_of
 
 from ._callback import OTReweighting
 from ._feature_tap import logits_of
 from ._reweighter import OTReweighter
-from ._trusted_set import check_no_names, has_names
+from ._sample_kinds import explained
+from ._trusted_set import check_fit_params, check_no_names, has_names
 from ._weighted_criterion import SampleWeights, own_criterion
 
 __all__ = ["OTWeightedNetClassifier"]
@@ -37,7 +40,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
     trusted samples. The guide explains how to use it (:doc:`/guide/networks`).
 
     Labels that are not class indices, strings for example, are encoded on the way in and decoded by ``predict``.
-    Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class.
+    Non-negative integers are taken as indices, as by skorch, so that a fold may lack a class. Where the criterion takes
+    classes, whole numbers of any type are such indices. Lists, series of pandas and columns are taken as well.
 
     Parameters
     ----------
@@ -189,6 +193,55 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             raise AttributeError(f"{type(self).__name__} has no reweighter_ before training. Call fit first.")
         return callback.reweighter_
 
+    def report(self) -> WeightReport:
+        """Say what became of the training samples at the last refit, class by class, and what to change.
+
+        Returns
+        -------
+        report : WeightReport
+            As :meth:`skotw.OTSampleWeighter.report` has it. Classes have their labels out of ``classes_``. Samples have
+            their numbers among the data given to ``fit``. Trusted samples that were drawn from the training split are
+            not among them.
+
+        Raises
+        ------
+        AttributeError
+            If no weights have been learned yet.
+        ValueError
+            If the last refit was of a mini-batch, or shared by several processes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from torch import nn
+        >>> from skotw.deep import OTWeightedNetClassifier
+        >>> X = np.random.default_rng(0).normal(size=(260, 2)).astype("float32")
+        >>> y = np.where(X[:, 0] > 0, "right", "left")
+        >>> layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = OTWeightedNetClassifier(
+        ...     layers,
+        ...     meta=5,
+        ...     feature_layer="2",
+        ...     warmup_epochs=1,
+        ...     max_epochs=2,
+        ...     criterion=nn.CrossEntropyLoss,
+        ...     verbose=0,
+        ... ).fit(X, y)
+        >>> print(*net.report().classes)
+        left right
+        """
+        weighter = getattr(self.reweighter_, "weighter_", None)
+        if weighter is None:
+            raise AttributeError(f"{type(self).__name__} has no report before the first refit. Train on until then.")
+        weighed = getattr(dict(self.callbacks_)[_CALLBACK], "weighed_", None)
+        if weighed is None:
+            raise ValueError(
+                "A report needs the weights of all samples at once. The last refit was of one mini-batch, by "
+                "refit_every='batch', or shared by several processes. net.history has what every epoch found."
+            )
+        rows, labels = self.train_indices_[weighed], None if self._takes_indices() else self.classes_
+        return report_of(weighter._model, weighter._row_groups, weighter.sample_weight_, labels=labels, rows=rows)
+
     @property
     def _default_callbacks(self):
         return [*super()._default_callbacks, (_CALLBACK, OTReweighting(**self._callback_params()))]
@@ -263,7 +316,12 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ValueError
             If a data set that was given has names for labels.
         """
-        dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        try:
+            dataset_train, dataset_valid = super().get_split_datasets(X, y, **fit_params)
+        except ValueError as error:
+            if isinstance(X, (list, tuple)):
+                error.add_note("As by skorch, a list of X holds one array per input. Rows go into one array.")
+            raise
         check_no_names(dataset_train, "the training split")
         if dataset_valid is not None:
             check_no_names(dataset_valid, "the validation split")
@@ -293,6 +351,31 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         """
         output = super().infer(x, **fit_params)
         return output if type(output) is tuple else logits_of(output)
+
+    def forward_iter(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+        """Outputs of the module, batch by batch.
+
+        Parameters
+        ----------
+        X : object
+            Data.
+        *args : tuple
+            Passed to skorch.
+        **kwargs : dict
+            Passed to skorch.
+
+        Yields
+        ------
+        y_pred : tensor or tuple of tensors
+            What the module returns of a batch.
+
+        Raises
+        ------
+        ValueError
+            If the module cannot take X, as by its type.
+        """
+        with explained(X, self):
+            yield from super().forward_iter(X, *args, **kwargs)
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
         """The loss of the logits, where the module returns features with them.
@@ -368,9 +451,9 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Raises
         ------
         TypeError
-            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``.
+            If trusted samples are passed here, as ``X_meta``, ``y_meta`` or ``y_verified``, or ``sample_weight`` is.
         """
-        _check_no_trusted(fit_params)
+        check_fit_params(self, "fit", fit_params)
         goes_on = self.warm_start and self.initialized_
         try:
             return super().fit(X, y, **fit_params)
@@ -398,11 +481,13 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             The net. If training fails before its first step, the net is as before. After that it keeps what it
             learned, as after an interrupt.
         """
-        _check_no_trusted(fit_params)
+        check_fit_params(self, "partial_fit", fit_params)
+        check_index(X=X, y=y)
         fresh = not self.initialized_
         if fresh:
             self.initialize()
         try:
+            y = self._labels(y)
             with _same_training_on_error(self):
                 return super().partial_fit(X, y, classes, **fit_params)
         except BaseException:
@@ -493,7 +578,8 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         ValueError
             If a label is not among ``classes_``.
         """
-        return super().get_dataset(X, y if y is None or is_dataset(y) else self._encode(y))
+        y = y if y is None or is_dataset(y) else self._encode(_of_one_type(y))
+        return super().get_dataset(X, y)
 
     def predict(self, X: Any) -> Array:
         """Predict class labels.
@@ -562,6 +648,28 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
             raise ValueError(message)
         warn(f"{message} Until then predict gives class indices.")
 
+    def _labels(self, y):
+        """Labels as the criterion takes them, in one dimension and as whole numbers where it takes classes."""
+        y = _of_one_type(y)
+        if not isinstance(self.criterion_, (nn.CrossEntropyLoss, nn.NLLLoss)):
+            return y
+        tensor = isinstance(y, torch.Tensor)
+        if not tensor and not isinstance(y, np.ndarray):
+            return y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0] if tensor else one_column(y)
+        floating = y.is_floating_point() if tensor else y.dtype.kind == "f"
+        if y.ndim != 1 or not floating:
+            return y
+        whole = y == (torch.floor(y) if tensor else np.floor(y))
+        if not whole.all():
+            raise ValueError(
+                f"y holds numbers that are no classes, such as {named(to_numpy(y[~whole][:1]))}, and "
+                f"{type(self.criterion_).__name__} takes classes. Bin them, as "
+                "sklearn.preprocessing.KBinsDiscretizer does. For a continuous target use OTWeightedRegressor."
+            )
+        return y.long() if tensor else y.astype(np.int64)
+
     def _takes_indices(self):
         classes = getattr(self, "classes_", None)
         if classes is None or classes.dtype.kind == "f":
@@ -585,16 +693,6 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
 
     def __getstate__(self):
         return {**super().__getstate__(), "fitting_": False}
-
-
-def _check_no_trusted(fit_params):
-    """Raise where trusted samples are passed as a table's estimators take them."""
-    given = [name for name in ("X_meta", "y_meta", "y_verified") if name in fit_params]
-    if given:
-        raise TypeError(
-            f"A network takes no {' or '.join(given)} in fit. Pass the trusted samples and their labels as a "
-            "parameter of the net, meta=(X_meta, y_meta). Samples of X that were reviewed leave X and y for it."
-        )
 
 
 @contextmanager
@@ -646,6 +744,19 @@ def _put_back(written, before):
     for state, old in zip(written, before, strict=True):
         state.clear()
         state.update(old)
+
+
+def _of_one_type(y):
+    """Labels of any container as an array of numbers or of text; tensors and data sets as they are.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing, or cannot be ordered.
+    """
+    if y is None or is_dataset(y) or isinstance(y, (torch.Tensor, Mapping)) or not hasattr(y, "__len__"):
+        return y
+    return clean_labels(y, "y")
 
 
 def _widened(y):

@@ -11,7 +11,8 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
 from skotw._validation import named, warn
 
 from ._feature_tap import unwrapped
-from ._trusted_set import in_one_dimension, quietly, stored_labels
+from ._sample_kinds import quietly
+from ._trusted_set import in_one_dimension, stored_labels
 
 __all__ = ["warn_of_double_balance"]
 

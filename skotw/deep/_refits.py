@@ -21,7 +21,8 @@ from ._feature_weighter import all_reduce
 from ._passes import ClassScores, TrainingPass, clean_pass, label_column, learned_by_heart, worse_than_chance
 from ._reweighter import OTReweighter, check_labels
 from ._sample_ids import ids_of
-from ._trusted_set import quietly, stored_labels
+from ._sample_kinds import quietly
+from ._trusted_set import stored_labels
 from ._weighted_criterion import weighted_loss
 
 __all__ = ["RefitSettings", "Refits"]
@@ -71,6 +72,9 @@ class Refits:
         Of the present epoch.
     n_weighted : int
         Epochs begun with weights.
+    weighed : ndarray or None
+        Ids of the samples that the last refit has weighed, in its order; None where it was of a mini-batch, or was
+        shared by several processes.
     """
 
     def __init__(self, settings, weights, tap, meta, *, n_train, distributed, other_data):
@@ -81,6 +85,7 @@ class Refits:
         self._heart = None  # hits of training labels and of trusted ones, where they were learned by heart
         self.plan = None
         self.n_weighted = 0
+        self.weighed = None
         self._other_data = other_data
         self._scores = None  # how outputs tell classes
         self._meta_labels = None
@@ -248,6 +253,7 @@ class Refits:
         start = time.perf_counter()
         ids, features, labels = kept.of_transport(self.weights.trusted)
         meta = self._embed_meta(net)
+        self.weighed = None if self.distributed else ids.numpy()
         shares = None
         if self.distributed:  # a sample that several processes met counts once
             counts = all_reduce(np.bincount(ids, minlength=self.n_train))
@@ -282,7 +288,7 @@ class Refits:
         if not bool(known.all()):
             rest, trusted, theirs = labels[~known.to(labels.device)], ids[known], None
             features = features[~known.to(features.device)]
-            fitted = self._trusted_train
+            fitted, self.weighed = self._trusted_train, None
             weight = self._weights_of(features, rest, batch.meta, labels_fitted=fitted, mini_batch=True)
             if len(trusted):
                 theirs = _class_means(weight, rest, labels[known.to(labels.device)])

@@ -6,6 +6,7 @@ from sklearn.exceptions import NotFittedError
 
 from skotw._transport.arrays import to_numpy
 from skotw._typing import ArrayLike
+from skotw._validation import takes_no
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.input import Given
 from skotw._weighter.label_reliability import LabelReliability
@@ -13,6 +14,11 @@ from skotw._weighter.label_reliability import LabelReliability
 from ._feature_weighter import Settled, check_weighter, fit_features, read_features, weigh_features
 
 __all__ = ["OTReweighter", "check_labels", "check_refits"]
+
+_FEATURES = (
+    "It takes what the network makes of the trusted samples: meta_features, and their labels as meta_labels. Samples "
+    "that were reviewed leave features and labels for them."
+)
 
 
 class OTReweighter:
@@ -73,6 +79,7 @@ class OTReweighter:
         self.distributed = distributed
         self._settled = Settled()
 
+    @takes_no("X_meta", "y_meta", "y_verified", remedy=_FEATURES)
     @torch.no_grad()
     def refit(
         self,
@@ -143,6 +150,7 @@ class OTReweighter:
         self.weighter_, self._settled = fitted, settled
         return weights
 
+    @takes_no("X_meta", "y_meta", "y_verified", remedy=_FEATURES)
     @torch.no_grad()
     def read_labels(
         self,

@@ -1,30 +1,30 @@
 """The trusted samples of a network: where they come from, whether they fit, and mini-batches of them."""
 
 import numbers
-import random
 from collections.abc import Mapping
-from contextlib import contextmanager
 
 import joblib
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from skorch import NeuralNet
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
-from skorch.utils import is_dataset, to_device
+from skorch.utils import is_dataset
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
-from skotw._validation import check_index, named
-from skotw._weighter.two_sets import warn_far
+from skotw._compat import num_samples
+from skotw._validation import check_index, named, refuse_arguments
+from skotw._weighter.frames import is_frame
+from skotw._weighter.two_sets import TAKE_THEM_OUT, warn_far, warn_repeated
 from skotw.meta import balanced_meta_split
 
-from ._feature_tap import logits_of
 from ._sample_ids import check_indexable
+from ._sample_kinds import TORCH, dtype_of, error_in, in_words, look, quietly, rows_in_memory, rows_of, spread
 
 __all__ = [
     "balanced_batches",
     "check_class_mass",
+    "check_fit_params",
     "check_no_names",
     "check_trusted",
     "draw_trusted",
@@ -34,9 +34,8 @@ __all__ = [
     "is_draw",
     "labels_of",
     "meta_dataset",
-    "quietly",
     "stored_labels",
-    "warn_of_other_steps",
+    "warn_of_mistakes",
 ]
 
 _LOOKED_AT = 64  # rows
@@ -45,11 +44,7 @@ _SAME_STEPS = (
     "The trusted samples must go through the same steps as X, and no Pipeline transforms meta=: fit its steps before, "
     "transform both sets, and give the net meta=(steps.transform(X_meta), y_meta)."
 )
-
-_TORCH = {
-    name: getattr(torch, name)
-    for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
-}
+_TAKE_THEM_OUT = f"{TAKE_THEM_OUT} Or pass a number, such as meta=10, by which the net draws them from X."
 
 
 def meta_dataset(meta, net, dataset_train=None):
@@ -77,10 +72,17 @@ def meta_dataset(meta, net, dataset_train=None):
             error.add_note("This was meta=(X_meta, y_meta). As by skorch, a list of X_meta holds one array per input.")
             raise
         ours = type(dataset) is SkorchDataset and dataset is not meta[0]
+        if dataset_train is not None:
+            _refuse_other_kinds(rows_of(dataset_train), meta[0])
     else:
         raise TypeError(
             "meta must be (X_meta, y_meta), a torch Dataset of trusted samples, a number of training samples per class "
             f"to set aside, or None; got {type(meta).__name__}."
+        )
+    if ours and has_names((None, dataset.y)):
+        raise ValueError(
+            f"y_meta has names of classes, such as {named(dataset.y[:1])}, and the labels of training go to the "
+            "criterion as they are. Give y_meta as class indices, like y."
         )
     check_no_names(dataset, "meta")
     if not len(dataset):
@@ -99,6 +101,17 @@ def meta_dataset(meta, net, dataset_train=None):
 # Whether they fit
 
 
+def _refuse_other_kinds(X, X_meta):
+    """Refuse a pair of which the rows are a data frame, beside training samples in an array, or the reverse."""
+    if is_frame(X) == is_frame(X_meta) or not all(is_frame(rows) or hasattr(rows, "dtype") for rows in (X, X_meta)):
+        return
+    kinds = ["a data frame" if is_frame(rows) else f"of type {type(rows).__name__}" for rows in (X, X_meta)]
+    raise ValueError(
+        f"X is {kinds[0]} and X_meta is {kinds[1]}. Give both in the same form. If the network takes one array, that "
+        "is to_numpy(dtype=numpy.float32) of the data frame. If X has been transformed, transform X_meta likewise."
+    )
+
+
 def _of_type(values, sample):
     """Numbers in the type that training samples have, where that changes none of them; float64 becomes float32."""
     if isinstance(values, Mapping) and isinstance(sample, Mapping):
@@ -107,22 +120,13 @@ def _of_type(values, sample):
         return values.assign(**{name: _of_type(values[name].to_numpy(), sample.get(name)) for name in values})
     if isinstance(values, (tuple, list)) and isinstance(sample, (tuple, list)) and len(values) == len(sample):
         return type(values)(_of_type(part, of) for part, of in zip(values, sample, strict=True))
-    wanted, given = _dtype(sample), _dtype(values)
+    wanted, given = dtype_of(sample), dtype_of(values)
     if not isinstance(values, (np.ndarray, torch.Tensor)) or wanted is None or given is None or wanted == given:
         return values
     if wanted.kind not in "fiu" or given.kind not in "biuf":
         return values
-    cast = values.to(_TORCH[wanted.name]) if isinstance(values, torch.Tensor) else values.astype(wanted)
+    cast = values.to(TORCH[wanted.name]) if isinstance(values, torch.Tensor) else values.astype(wanted)
     return cast if wanted.kind == "f" or bool((cast == values).all()) else values
-
-
-def _dtype(part):
-    """As NumPy names it, or None."""
-    if isinstance(part, torch.Tensor):
-        return next((np.dtype(name) for name, dtype in _TORCH.items() if dtype == part.dtype), None)
-    if isinstance(part, (np.ndarray, np.generic)):
-        return part.dtype
-    return np.dtype(type(part)) if isinstance(part, (bool, int, float)) else None
 
 
 def _of_shape(y, label):
@@ -149,21 +153,25 @@ def check_trusted(dataset, dataset_train, net):
     """
     with quietly():
         looks, trusted = (
-            [_look(unpack_data(part[i])[0]) for i in _spread(part, most)]
+            [look(unpack_data(part[i])[0]) for i in spread(part, most)]
             for part, most in ((dataset_train, _COMPARED), (dataset, _LOOKED_AT))
         )
-        label, labels = (_dtype(unpack_data(part[0])[1]) for part in (dataset_train, dataset))
+        label, labels = (dtype_of(unpack_data(part[0])[1]) for part in (dataset_train, dataset))
         forms = {form for form, _ in looks}
         other = next((form for form, _ in trusted if form not in forms), None)
         broken = next((i for i, (_, finite) in enumerate(trusted) if not finite), None)
         odd = other is not None or (broken is not None and all(finite for _, finite in looks))
-        error, finite = _try(net, Subset(dataset, _spread(dataset, _LOOKED_AT))) if odd else (None, True)
+        error, finite = error_in(net, Subset(dataset, spread(dataset, _LOOKED_AT))) if odd else (None, True)
+        if error is not None and error_in(net, Subset(dataset_train, spread(dataset_train, _COMPARED)))[0] is not None:
+            return  # training samples are not taken either, and raise their own error
     if label is not None and labels is not None and label.kind in "iu" and labels.kind == "f":
         raise ValueError(
             "The trusted labels are fractions or of floating type, and those of training are class indices. Give "
             "y_meta as integers."
         )
     if other is not None and error is not None:
+        if said := in_words(dataset, net, "X_meta", error):
+            raise said from error
         raise ValueError(
             f"The network does not take the trusted samples ({error}). They are not as those of training: {other} "
             f"there, and {' or '.join(sorted(forms))} in the training set."
@@ -175,63 +183,42 @@ def check_trusted(dataset, dataset_train, net):
         )
 
 
-def warn_of_other_steps(meta, X, *, stream):
-    """Warn of a pair ``meta=`` that missed the steps through which X went, where both are tables of numbers."""
-    if not isinstance(meta, (tuple, list)) or len(meta) != 2:
+def warn_of_mistakes(meta, X, *, stream):
+    """Warn of trusted samples that missed the steps through which X went, or are a part of X.
+
+    Only of samples that are rows in memory. Of the steps only tables of numbers tell, of which meta= is the pair.
+    """
+    pair = isinstance(meta, (tuple, list)) and len(meta) == 2
+    X, X_meta = rows_in_memory(X), rows_in_memory(meta[0] if pair else meta)
+    if X is None or X_meta is None or not num_samples(X_meta):
         return
-    tables = [rows for rows in (X, meta[0]) if isinstance(rows, (np.ndarray, torch.Tensor)) and rows.ndim == 2]
-    if len(tables) == 2 and tables[0].shape[1] == tables[1].shape[1]:
-        warn_far(*tables, stream=stream, remedy=_SAME_STEPS)
+    arrays = [isinstance(rows, (np.ndarray, torch.Tensor)) for rows in (X, X_meta)]
+    if all(arrays):
+        if X.ndim < 2 or X.shape[1:] != X_meta.shape[1:]:
+            return
+        if pair and X.ndim == 2:
+            warn_far(X, X_meta, stream=stream, remedy=_SAME_STEPS)
+        X, X_meta = (rows.reshape(len(rows), -1) for rows in (X, X_meta))
+    elif any(arrays):
+        return
+    warn_repeated(X, X_meta, rows="samples", remedy=_TAKE_THEM_OUT)
 
 
-def _spread(dataset, most):
-    return np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most)).astype(np.intp)).tolist()
+def check_fit_params(net, method, fit_params):
+    """Raise where trusted samples or weights are passed as the estimators of tables take them.
 
-
-def _look(sample):
-    """Form of a sample in words, and whether all of its numbers are finite."""
-    if isinstance(sample, Mapping):
-        forms, finite = zip(*map(_look, sample.values()), strict=True) if sample else ((), ())
-        return ", ".join(f"{name!r}: {form}" for name, form in zip(sample, forms, strict=True)), all(finite)
-    if isinstance(sample, (tuple, list)):
-        forms, finite = zip(*map(_look, sample), strict=True) if sample else ((), ())
-        return f"({', '.join(forms)})", all(finite)
-    dtype = _dtype(sample)
-    if dtype is None:
-        return type(sample).__name__, True
-    form = f"shape {tuple(np.shape(sample))} of {dtype}"
-    if dtype.kind != "f":
-        return form, True
-    return form, bool(sample.isfinite().all() if isinstance(sample, torch.Tensor) else np.isfinite(sample).all())
-
-
-def _try(net, dataset):
-    """The error that these samples raise in the network, or None, and whether its outputs are numbers."""
-    finite = True
-    try:
-        with torch.no_grad():
-            net.module_.eval()
-            for batch in NeuralNet.get_iterator(net, dataset, training=False):
-                part = unpack_data(batch)[0]
-                if net.device is None:  # accelerate has taken over
-                    part = to_device(part, next(net.module_.parameters()).device)
-                finite = finite and bool(torch.isfinite(logits_of(net.infer(part))).all())
-    except Exception as error:
-        return error, False
-    return None, finite
-
-
-@contextmanager
-def quietly():
-    """Leave the random numbers of the process as they are, whatever samples and samplers draw."""
-    # the global generators, since those are what transforms of samples draw from
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+    Raises
+    ------
+    TypeError
+    """
+    called = f"{type(net).__name__}.{method}"
+    remedy = (
+        "Pass the trusted samples and their labels as a parameter, meta=(X_meta, y_meta). Samples of X that were "
+        "reviewed leave X and y for it."
+    )
+    refuse_arguments(called, fit_params, ("X_meta", "y_meta", "y_verified"), remedy)
+    remedy = "It learns the weights of its samples. Leave sample_weight out."
+    refuse_arguments(called, fit_params, ("sample_weight",), remedy)
 
 
 def check_class_mass(weighter, net):
@@ -311,12 +298,14 @@ def stored_labels(dataset):
 
 def has_names(meta):
     """Whether ``meta=`` is a pair whose labels are names of classes."""
-    if not isinstance(meta, (tuple, list)) or len(meta) != 2 or isinstance(meta[1], torch.Tensor):
+    if not isinstance(meta, (tuple, list)) or len(meta) != 2:
         return False
-    return _are_names(np.asarray(meta[1]))
+    return _are_names(meta[1] if isinstance(meta[1], torch.Tensor) else np.asarray(meta[1]))
 
 
 def _are_names(labels):
+    if isinstance(labels, torch.Tensor):
+        return False
     return labels.dtype.kind in "US" or any(isinstance(label, str) for label in labels.ravel()[:1])
 
 
@@ -367,7 +356,7 @@ def _some_rows(X, rows):
         return X[torch.as_tensor(rows, device=X.device)].detach().cpu().numpy()
     if hasattr(X, "iloc"):
         return np.asarray(X.iloc[rows])
-    return np.asarray(X[rows]) if isinstance(X, np.ndarray) else X[rows] if issparse(X) else None
+    return np.asarray(X[rows]) if isinstance(X, np.ndarray) else X.tocsr()[rows] if issparse(X) else None
 
 
 def balanced_batches(dataset, labels, batch_size, **loader_params):

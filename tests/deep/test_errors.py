@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 from skotw import OTSampleWeighter
-from skotw.deep import OTReweighting
+from skotw.deep import OTReweighter, OTReweighting
 from tests.deep._nets import META, Net, blobs, make_net
 
 X, y = blobs()
@@ -65,8 +65,29 @@ def test_meta_of_another_kind(meta):
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("name", ["y_verified", "X_meta"])
 def test_trusted_samples_that_come_with_fit(method, name):
-    with pytest.raises(TypeError, match=rf"takes no {name} in fit\. Pass .* meta=\(X_meta, y_meta\)"):
+    with pytest.raises(
+        TypeError, match=rf"OTWeightedNetClassifier.{method} takes no {name}\. .* meta=\(X_meta, y_meta\)"
+    ):
         getattr(make_net(), method)(X, y, **{name: y})
+
+
+@pytest.mark.parametrize("name", ["y_verified", "X_meta", "sample_weight"])
+def test_a_net_with_the_callback_takes_no_trusted_samples_in_fit(name):
+    net = NeuralNetClassifier(Net, criterion=nn.CrossEntropyLoss, callbacks=[OTReweighting(META, "head")], verbose=0)
+    with pytest.raises(TypeError, match=f"NeuralNetClassifier.fit takes no {name}. "):
+        net.fit(X, y, **{name: y})
+
+
+def test_weights_are_not_passed_to_a_net():
+    with pytest.raises(TypeError, match=r"takes no sample_weight\. It learns the weights"):
+        make_net().fit(X, y, sample_weight=y)
+
+
+@pytest.mark.parametrize("method", ["refit", "read_labels"])
+def test_a_reweighter_takes_features_of_trusted_samples(method):
+    features = torch.as_tensor(X)
+    with pytest.raises(TypeError, match=f"OTReweighter.{method} takes no y_verified. .* meta_features"):
+        getattr(OTReweighter(), method)(features, y, y_verified=y)
 
 
 def test_meta_set_is_empty():

@@ -1,8 +1,11 @@
 """Labels of any type, encoded on the way in and decoded on the way out."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.exceptions import DataConversionWarning
+from skorch.exceptions import NotInitializedError
 
 from tests.deep._nets import META, NAMES, blobs, make_net, state_of
 
@@ -61,3 +64,66 @@ def test_labels_that_are_no_classes_pass():
     net = make_net()
     net.classes_inferred_ = np.array([0.5, 1.5])
     assert net.get_dataset(X[:2], np.array([0.5, 1.5]))[1][1] == 1.5
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda y: y.astype(np.float64),
+        lambda y: y.astype(np.float32),
+        lambda y: y.tolist(),
+        lambda y: y.astype(object),
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pd.Series(y).astype("category"),
+        lambda y: torch.as_tensor(y, dtype=torch.float32),
+        lambda y: torch.as_tensor(y)[:, None],
+    ],
+    ids=["double", "float", "list", "objects", "Int64", "category", "tensor", "column tensor"],
+)
+def test_class_indices_of_any_container(convert):
+    found = []
+    for labels, trusted in ((y, META[1]), (convert(y), convert(META[1]))):
+        torch.manual_seed(0)
+        net = make_net(meta=(META[0], trusted)).fit(X, labels)
+        found.append((net.sample_weight_, net.predict(X)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_labels_in_a_column():
+    torch.manual_seed(0)
+    expected = make_net().fit(X, y).sample_weight_
+    torch.manual_seed(0)
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        net = make_net(meta=(META[0], META[1][:, None])).fit(X, y[:, None])
+    np.testing.assert_array_equal(net.sample_weight_, expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pd.Series(y, dtype="Int64").where(np.arange(len(y)) != 3), "NaN or None, first in row 3. Drop the rows"),
+        (np.where(np.arange(len(y)) == 3, None, NAMES[y]), "NaN or None, first in row 3"),
+        (np.where(np.arange(len(y)) == 3, np.nan, y), "NaN or None, first in row 3"),
+        (NAMES[y].astype(bytes), "y holds bytes. Turn them into text"),
+        (X[:, 0], "no classes, such as .* CrossEntropyLoss takes classes. Bin them"),
+    ],
+    ids=["NA", "None", "NaN", "bytes", "continuous"],
+)
+def test_labels_that_will_not_do(labels, message):
+    net = make_net()
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, labels)
+    with pytest.raises(NotInitializedError):
+        net.predict(X)
+
+
+def test_names_beside_indices():
+    with pytest.raises(ValueError, match=r"y_meta has names of classes, such as 'oak'.* Give y_meta as class indices"):
+        make_net(meta=(META[0], NAMES[np.sort(META[1])])).fit(X, y)
+
+
+def test_labels_in_another_order_than_rows():
+    frame = pd.DataFrame({"X": range(len(y))})
+    with pytest.raises(ValueError, match="same index in another order"):
+        make_net().fit(frame, pd.Series(y, index=np.roll(frame.index, 1)))

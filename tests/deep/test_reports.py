@@ -1,5 +1,7 @@
 """What is printed, recorded and warned of."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from skorch import NeuralNetRegressor
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighting
-from tests.deep._nets import META, Net, blobs, make_net
+from tests.deep._nets import META, NAMES, Net, blobs, make_net
 
 X, y = blobs()
 
@@ -79,3 +81,53 @@ def test_targets_that_are_no_classes_have_no_accuracy():
     net = NeuralNetRegressor(One, callbacks=[callback], max_epochs=2, verbose=0).fit(X, target)
     assert "meta_accuracy" not in net.history[-1]
     assert "meta_accuracy" not in make_net(meta=None).fit(X, y).history[-1]
+
+
+def test_report_names_classes_and_samples_as_they_were_given():
+    order = np.argsort(NAMES)
+    names = NAMES[order]  # sorted, as classes are
+    net = make_net(meta=4, random_state=0).fit(X, names[y])
+    report = net.report()
+    assert report.classes == ("ash", "elm", "oak")
+    trusted = net.criterion_.sample_weights.trusted.numpy()
+    rest = np.delete(net.train_indices_, trusted)
+    assert report.count.tolist() == np.bincount(y[rest]).tolist()
+    given = np.full(len(y), np.nan)
+    given[net.train_indices_] = net.sample_weight_
+    for row, label, _ in report.heaviest:
+        assert label == names[y[row]]
+        assert given[row] >= np.nanquantile(given, 0.9)
+    for row, label, _ in report.lightest:
+        assert label == names[y[row]]
+        assert given[row] <= np.nanquantile(given, 0.1)
+    assert "oak" in str(report)
+    assert pickle.loads(pickle.dumps(net)).report().heaviest == report.heaviest
+    indices = make_net(meta=4, random_state=0).fit(X, y).report()
+    assert indices.classes == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({"warmup_epochs": 5, "max_epochs": 2}, AttributeError, "no report before the first refit"),
+        ({"refit_every": "batch"}, ValueError, "refit was of one mini-batch.*net.history"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Training ends")
+def test_report_without_weights_of_all_samples(params, error, message):
+    net = make_net(**params).fit(X, y)
+    with pytest.raises(error, match=message):
+        net.report()
+    with pytest.raises(AttributeError, match="Call fit first"):
+        make_net().report()
+
+
+def test_displays_name_classes_as_they_were_given():
+    pytest.importorskip("matplotlib").use("agg")
+    from skotw.plotting import LabelReliabilityDisplay, SampleWeightDisplay
+
+    names = np.sort(NAMES)
+    net = make_net(meta=(META[0], names[META[1]])).fit(X, names[y])
+    assert SampleWeightDisplay.from_estimator(net).classes == names.tolist()
+    assert LabelReliabilityDisplay.from_estimator(net).classes == names.tolist()
+    assert SampleWeightDisplay.from_estimator(net.reweighter_).classes == [0, 1, 2]

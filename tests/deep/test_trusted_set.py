@@ -4,6 +4,7 @@ import copy
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skorch import NeuralNet, NeuralNetClassifier
@@ -326,3 +327,65 @@ def test_masses_by_labels_that_are_encoded():
         net.fit(X, signs)
     net.set_params(weighter__class_mass={0: 0.25, 1: 0.75}, train_split=None).fit(X, signs)
     np.testing.assert_allclose(net.sample_weight_[signs > 0].sum() / len(y), 0.75, rtol=1e-4)
+
+
+# ---------------------------------------------------------------------- trusted samples that are training samples
+
+
+class OfImages(Net):
+    def forward(self, X):
+        return super().forward(X.flatten(1))
+
+
+class OfColumns(Net):
+    def forward(self, **columns):
+        return super().forward(torch.cat(list(columns.values()), 1))
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=[f"c{j}" for j in range(rows.shape[1])])
+
+
+REPEATED = {
+    "arrays": (Net, lambda rows, labels: (rows, labels)),
+    "tensors": (Net, lambda rows, labels: (torch.as_tensor(rows), torch.as_tensor(labels))),
+    "images": (OfImages, lambda rows, labels: (rows.reshape(-1, 1, 2, 3), labels)),
+    "frames": (OfColumns, lambda rows, labels: (frame(rows), labels)),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_trusted_samples_that_are_training_samples(kind):
+    module, convert = REPEATED[kind]
+    rows, labels = (np.concatenate(parts) for parts in zip((X, y), META, strict=True))
+    message = r"12 of 12 trusted samples are also training samples\. They count twice.*balanced_meta_split.*meta=10"
+    with pytest.warns(UserWarning, match=message) as caught:
+        make_net(module, meta=convert(*META)).fit(*convert(rows, labels))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    # otherwise, and where skorch's own net has the callback, nothing is said that is not so
+    make_net(module, meta=convert(*META)).fit(*convert(X, y))
+
+
+def test_doubles_of_training_samples_in_single_precision():
+    doubles = np.random.default_rng(0).normal(size=(90, 6))
+    labels = np.repeat([0, 1, 2], 30)
+    rows = doubles.astype(np.float32)
+    with pytest.warns(UserWarning, match="30 of 30 trusted samples are also training samples"):
+        plain(meta=(doubles[::3], labels[::3])).fit(rows, labels)
+
+
+def test_data_sets_that_hold_arrays():
+    data, meta = (TensorDataset(*map(torch.as_tensor, pair)) for pair in ((X, y), (X[:9], y[:9])))
+    labels = np.unique(y[:9])
+    assert len(labels) == 3
+    with pytest.warns(UserWarning, match="9 of 9 trusted samples"):
+        make_net(meta=meta, train_split=None).fit(data, None)
+    make_net(meta=Records(X[:9], y[:9]), train_split=None).fit(Records(X, y), None)  # which are not in memory
+
+
+def test_it_is_said_once_of_a_stream():
+    net = make_net(meta=(X[:9], y[:9]))
+    with pytest.warns(UserWarning, match="9 of 9 trusted samples"):
+        net.partial_fit(X, y)
+    net.partial_fit(X, y)

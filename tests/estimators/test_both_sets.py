@@ -218,3 +218,9 @@ def test_numbered_labels_are_refused(routing):
         ensemble.fit(X, Y, **META)
     with pytest.raises(ValueError, match="recoded"):
         VotingClassifier([("a", OTWeightedClassifier())]).fit(X, Y + 1, X_meta=X_META, y_meta=Y_META + 1)
+
+
+def test_diagonal_matrices_join_without_a_complaint():
+    X = sparse.dia_array(np.diag([1.0, 2.0, 3.0]))
+    joined = join_rows(X, sparse.dia_array(np.array([[4.0, 0.0, 5.0]])))
+    assert joined.toarray().tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 3], [4, 0, 5]]

@@ -191,3 +191,26 @@ def test_a_ranking_that_says_nothing_is_told(label_weight):
     with pytest.warns(UserWarning, match="All labels are equally likely"):
         errors = find_label_errors(X, Y, X_META, Y_META, weighter=weighter)
     assert_allclose(errors.confidence, 1 / len(np.unique(Y)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["y_meta", "y_verified"])
+def test_trusted_labels_that_are_no_classes(name):
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(40, 2)), np.arange(40) % 2
+    numbers = rng.normal(size=40)
+    trusted = {
+        "y_meta": {"X_meta": rows, "y_meta": numbers},
+        "y_verified": {"y_verified": np.where(labels, np.nan, numbers)},
+    }
+    with pytest.raises(ValueError, match=f"compares classes, and {name} holds continuous numbers. Bin them"):
+        find_label_errors(rows, labels, **trusted[name])
+
+
+def test_labels_of_reviewed_rows_may_be_missing():
+    rng = np.random.default_rng(0)
+    labels = (np.arange(60) % 2).astype(float)
+    rows, reviewed = rng.normal(size=(60, 2)) + 3 * labels[:, None], np.arange(60) < 20
+    found = find_label_errors(
+        rows, np.where(reviewed, np.nan, labels), y_verified=np.where(reviewed, labels, np.nan), random_state=0
+    )
+    assert sorted(found.indices) == list(range(20, 60))

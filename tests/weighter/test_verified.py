@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.datasets import make_classification
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import StandardScaler
 
 from skotw import (
     OTResampler,
@@ -254,3 +255,33 @@ def test_a_verified_class_that_no_other_row_has():
 def test_every_entry_says_so(fit, y_verified, match):
     with pytest.raises(ValueError, match=match):
         fit(X, Y, y_verified=y_verified)
+
+
+def test_a_stream_learns_from_what_was_reviewed_of_its_first_chunk():
+    X_scaled = StandardScaler().fit_transform(X)
+    params = {"embedding": None, "cost_scale": 1.0, "reg": 0.1}
+    first, second = np.arange(60), np.arange(60, 100)
+    verified = np.where(np.arange(100) < 60, VERIFIED, np.nan)
+    whole = OTSampleWeighter(**params).fit(X_scaled, Y, y_verified=verified)
+    stream = OTSampleWeighter(**params).partial_fit(X_scaled[first], Y[first], y_verified=verified[first])
+    stream.partial_fit(X_scaled[second], Y[second])
+    assert_allclose(stream.potentials_, whole.potentials_, rtol=1e-12)
+    rest = np.isnan(verified)
+    assert_allclose(stream.weigh(X_scaled[rest], Y[rest]), whole.sample_weight_[rest], rtol=1e-12)
+    assert stream.label_reliability_.overall == pytest.approx(whole.label_reliability_.overall)
+
+
+def test_later_chunks_bring_no_reviewed_rows():
+    stream = OTSampleWeighter(reg=0.1).partial_fit(X, Y, y_verified=VERIFIED)
+    before = stream.potentials_
+    with pytest.raises(ValueError, match=r"take no y_verified\. Give reviewed rows the weight 0"):
+        stream.partial_fit(X, Y, y_verified=VERIFIED)
+    assert_array_equal(stream.potentials_, before)
+
+
+@pytest.mark.parametrize("method", ["weigh", "label_confidence", "transport_plan"])
+@pytest.mark.parametrize("name", ["y_verified", "X_meta"])
+def test_rows_that_come_later_have_no_trusted_ones(method, name):
+    weighter = OTSampleWeighter(reg=0.1).fit(*APART)
+    with pytest.raises(TypeError, match=f"OTSampleWeighter.{method} takes no {name}. The trusted rows are those"):
+        getattr(weighter, method)(X, Y, **{name: VERIFIED})
