@@ -630,11 +630,12 @@ def solve(start):
     return fitted, ordered.back(weights)
 
 
-def effective_sizes(start, weights):
+def effective_sizes(start, weights, reduction=None):
     """How many rows of ``sample_weight`` 1 the weights are worth, and those of the prior would be.
 
     Kish's sizes, but for rows of weight k counting as k of them.
     """
+    reduction = reduction or Reduction()
     basis, ordered = start.basis, start.ordered
     weights, total, squares = to_numpy(weights), 0.0, 0.0
     for first in range(0, len(weights), _ROWS_AT_A_TIME):
@@ -642,12 +643,13 @@ def effective_sizes(start, weights):
         w = weights[rows if ordered.order is None else ordered.order[rows]].astype(np.float64)
         # no dot product of rows, whose threads would go on spinning
         total, squares = total + w.sum(), squares + np.sum(w * (w / ordered.weight[rows]))
+    total, squares = reduction.sum(np.array([total, squares]))
     size = total**2 / squares
     ratio = np.exp(basis.marginals(start.group_prior, basis.columns)[2])
     squares = start.group_weight
     if ordered.belief is not None:
         groups = np.repeat(np.arange(len(ratio)), ordered.counts)
-        squares = np.bincount(groups, ordered.prior * ordered.belief, len(ratio))
+        squares = reduction.sum(np.bincount(groups, ordered.prior * ordered.belief, len(ratio)))
     prior_size = (ratio @ start.group_prior) ** 2 / (ratio**2 @ squares)
     return float(size), float(prior_size)
 

@@ -17,18 +17,21 @@ from scipy.sparse import issparse
 
 from skotw._transport.arrays import to_numpy
 from skotw._transport.standardise import Standardise
-from skotw._weighter.auto_reg import UNKNOWN_REG
+from skotw._weighter.auto_reg import CANDIDATES, UNKNOWN_REG
 from skotw._weighter.compute import compute_of
 from skotw._weighter.embedding import ScaleEmbedding, embed, fit_embedding
 from skotw._weighter.estimator import OTSampleWeighter
 from skotw._weighter.feature_cost import GEMM_METRICS
 from skotw._weighter.input import Intake, check_chunk, check_sets, check_settings
 from skotw._weighter.label_reliability import LabelReliability
-from skotw._weighter.model import Reduction, Stream, settle, solve
+from skotw._weighter.model import Reduction, Stream, effective_sizes, settle, solve
 from skotw._weighter.report import RowGroups
 from skotw._weighter.settings import Settings, can_stream
 
 __all__ = ["Settled", "all_reduce", "check_weighter", "fit_features", "read_features", "weigh_features"]
+
+# Weights may leave so much of the size that they would leave by dismissing wrong labels and nothing else.
+_LEAST_OF_RIGHT = 0.7
 
 
 def all_reduce(values, op=dist.ReduceOp.SUM):
@@ -141,7 +144,7 @@ class Settled:
     classes : ndarray of shape (n_classes,) or None
         Class indices, of which the reliability has precisions.
     reg : float
-        What ``reg="auto"`` came to; NaN where it was a number, and before the first refit.
+        What ``reg="auto"`` came to by votes; NaN where it was a number, and before the first refit.
     final : bool
         Whether there has been a refit.
     """
@@ -257,11 +260,11 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled)
     reduction = (Processes if shared else Reduction)(reliability=False)
     checked = check_sets(given, TensorIntake(settings, reduction=reduction), stream=shared or mini_batch)
     start = settle(checked, reduction, stream=shared or mini_batch, reliability=settled.reliability, learned=learned)
-    if shared:
-        fitted = Stream.begin(start, reduction).fitted()
-        weights = fitted.weigh_sorted(start.ordered)
+    voted = start.basis.reg
+    if weighter.reg == "auto" and not mini_batch and settled.reliability is not None:
+        start, fitted, weights = _sharp_enough(start, reduction, settled.reliability, shared)
     else:
-        fitted, weights = solve(start)
+        fitted, weights = _solved(start, reduction, shared)
     weights = to_numpy(checked.chunk.scatter(weights))
     if fitted.target.kind == "classes" and settled.reliability is not None:
         fitted = replace(fitted, reliability=settled.reliability_of(fitted.target.labels[fitted.groups]))
@@ -270,8 +273,34 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled)
     groups = None if shared else RowGroups.of(start.ordered, checked.chunk)
     new._publish(intake, _on_host(fitted), weights, weights, groups=groups)
     if not final and (fitted.target.kind != "classes" or len(fitted.groups) > 1):  # one class says nothing
-        settled = replace(settled, reg=new.reg_ if weighter.reg == "auto" else math.nan, final=True)
+        settled = replace(settled, reg=voted if weighter.reg == "auto" else math.nan, final=True)
     return new, weights, settled
+
+
+def _solved(start, reduction, shared):
+    """Model and weights."""
+    if not shared:
+        return solve(start)
+    fitted = Stream.begin(start, reduction).fitted()
+    return fitted, fitted.weigh_sorted(start.ordered)
+
+
+def _sharp_enough(start, reduction, reliability, shared):
+    """Start, model and weights, with ``reg`` raised until the weights are no sharper than the labels call for.
+
+    Weights that dismiss the wrong labels and nothing else leave the share of the right ones of the effective sample
+    size. Where they leave far less, they gather around the few trusted samples instead. It is asked at every refit,
+    since the features change.
+    """
+    n_classes, r = np.count_nonzero(start.group_weight), reliability.posterior_mean
+    least = _LEAST_OF_RIGHT * (r + (1.0 - r) / n_classes)
+    while True:
+        fitted, weights = _solved(start, reduction, shared)
+        size, prior_size = effective_sizes(start, weights, reduction)
+        reg = start.basis.reg
+        if size >= least * prior_size or reg >= CANDIDATES[0] or np.isnan(reliability.overall):
+            return start, fitted, weights
+        start = replace(start, basis=replace(start.basis, reg=min(reg * math.sqrt(2.0), CANDIDATES[0])))
 
 
 def weigh_features(weighter, given):

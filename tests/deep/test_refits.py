@@ -56,29 +56,37 @@ def test_smoothing_mixes_old_and_new():
     assert not np.allclose(weights[0.0], first, rtol=1e-3)
 
 
+def voted(net):
+    """What the first refit settled, which weights may be less sharp than."""
+    reg = float(net.criterion_.sample_weights.reg)
+    assert net.reweighter_.weighter_.reg_ >= 0.999 * reg
+    return reg
+
+
 def test_automatic_regularisation_is_settled_once(tmp_path):
     net = make_net(weighter=OTSampleWeighter(), max_epochs=2, train_split=None).fit(X, y)
     first = make_net(weighter=OTSampleWeighter(), max_epochs=1, train_split=None)
-    settled = net.reweighter_.weighter_.reg_
+    settled = voted(net)
     net.partial_fit(X, y)
-    assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
+    assert voted(net) == settled
     net.save_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
     first.initialize().load_params(f_criterion=tmp_path / "criterion.pt", f_params=tmp_path / "params.pt")
     first.partial_fit(X, (y + 1) % 3)  # labels that would have another reliability, were they asked
     theirs, ours = (one.reweighter_.weighter_.label_reliability_ for one in (first, net))
     assert theirs.overall == ours.overall
     np.testing.assert_array_equal(theirs.precision, ours.precision)
-    assert first.reweighter_.weighter_.reg_ == pytest.approx(settled)
+    assert voted(first) == settled
     first.partial_fit(X, y)  # but other data than last time are new data
-    assert first.reweighter_.weighter_.reg_ != pytest.approx(settled)
+    assert voted(first) != settled
 
 
 @pytest.mark.filterwarnings("ignore:Training ends after")
 def test_batches_keep_the_regularisation_of_stage_1():
     net = make_net(weighter=OTSampleWeighter(), warmup_epochs=2, refit_every="batch", max_epochs=2).fit(X, y)
-    settled = net.reweighter_.weighter_.reg_
+    settled = voted(net)
     assert np.isfinite(net.history[1, "transport_cost"])
     net.partial_fit(X, y)
+    assert voted(net) == settled
     assert net.reweighter_.weighter_.reg_ == pytest.approx(settled)
 
 

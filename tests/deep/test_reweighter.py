@@ -13,6 +13,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from skotw import OTSampleWeighter
 from skotw.deep import OTReweighter
+from skotw.metrics import effective_sample_size
 from tests.deep._nets import blobs
 
 # rows of dead units, all zero, are on both sides
@@ -274,9 +275,33 @@ def test_labels_that_a_network_learns_need_sharper_weights(vouching):
     read = network.read_labels(*honest)
     network.refit(*honest)
     arrays.refit(*honest)
-    steps = [np.log(0.4 / each.weighter_.reg_) for each in (network, arrays)]
+    steps = [np.log(0.4 / each._settled.reg) for each in (network, arrays)]
     np.testing.assert_allclose(steps[0] / steps[1], (1 - read.posterior.all_right) / (1 - read.label_information()))
     assert steps[0] > steps[1]
+
+
+def test_weights_are_no_sharper_than_wrong_labels_call_for(vouching):
+    """Those that dismiss wrong labels alone leave the share of the right ones of the effective sample size."""
+    honest, _ = vouching
+    reweighter = OTReweighter()
+    read = reweighter.read_labels(*honest)
+    size = effective_sample_size(reweighter.refit(*honest).numpy())
+    reg, voted = reweighter.weighter_.reg_, reweighter._settled.reg
+    arrays = [part.numpy() for part in honest]
+
+    def size_at(reg):
+        return effective_sample_size(OTSampleWeighter(reg=reg).fit_weights(*arrays))
+
+    right = read.posterior_mean + (1 - read.posterior_mean) / 3
+    assert size_at(voted) < 0.7 * right * size_at(1e6) < size
+    assert size_at(reg / np.sqrt(2)) < 0.7 * right * size_at(1e6)  # raised no further than that
+    np.testing.assert_allclose(size, size_at(reg), rtol=1e-3)
+    sharp = OTReweighter(OTSampleWeighter(reg=voted))  # a number stays
+    sharp.refit(*honest)
+    assert sharp.weighter_.reg_ == voted
+    groups = [3.0 * torch.eye(6)[2 * part + torch.arange(len(part)) % 2] for part in (honest[1], honest[3])]
+    reweighter.refit(groups[0], honest[1], groups[1], honest[3])  # where it chooses less, the votes count again
+    assert reweighter.weighter_.reg_ == voted
 
 
 @pytest.mark.parametrize("reg", ["auto", 0.2])
