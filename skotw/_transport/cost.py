@@ -19,7 +19,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, on_device, scratch, take, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks, rows_per_block, sum_blocks
-from skotw._transport.rows import LazyRows, SquaredRows, fetch, reference_of
+from skotw._transport.rows import LazyRows, SquaredRows, fetch, in_order, reference_of
 
 LOG2E = math.log2(math.e)
 
@@ -154,6 +154,10 @@ def _weighted_sum(X: Any, weight: Any, compute: Compute) -> NDArray[np.float64]:
     if sparse.issparse(X):
         return np.asarray(X.T @ weight, dtype=np.float64)
     weight = like(weight, reference_of(X)) if isinstance(weight, np.ndarray) else weight
+    X, order = _as_they_lie(X)
+    if order is not None:
+        ordered, weight = weight, np.empty_like(weight)
+        weight[order] = ordered
     matmul = functions(weight).matmul
 
     def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
@@ -162,6 +166,13 @@ def _weighted_sum(X: Any, weight: Any, compute: Compute) -> NDArray[np.float64]:
     total = np.zeros((1, X.shape[1]))
     sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(weight), total)
     return total.reshape(-1)
+
+
+def _as_they_lie(X: Any) -> tuple[Any, NDArray[np.intp] | None]:
+    """Rows for a walk in any order, the one in memory where all are read, and the order that they had; None: this."""
+    if isinstance(X, LazyRows) and X.order is not None and len(X.order) == len(X.X):
+        return X.as_they_lie(), X.order
+    return X, None
 
 
 def _squared_norms(X: Any) -> Any:
@@ -205,6 +216,10 @@ class ScaledRows:
     def shape(self) -> tuple[int, int]:
         return int(self.X.shape[0]), int(self.X.shape[1])
 
+    def in_order(self, order: NDArray[np.intp]) -> ScaledRows:
+        """These rows, or some of them, in another order."""
+        return ScaledRows(in_order(self.X, order), take(self.scale, order))
+
 
 def unit_rows(X: Any, compute: Compute) -> Any:
     """x_i / |x_i|, zero rows staying zero; the rows of :func:`cosine_cost`.
@@ -227,18 +242,23 @@ def unit_rows(X: Any, compute: Compute) -> Any:
         if units is not None:
             X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
         return X
-    order = X.order if isinstance(X, LazyRows) and X.order is not None and len(X.order) == len(X.X) else None
-    walked = X if order is None else X.as_they_lie()
+    walked, order = _as_they_lie(X)
     scale = empty((int(X.shape[0]),), reference_of(X))
 
     def invert_norms(block: Block, work: dict[str, Any]) -> None:
         scale[block.rows] = _inverse_norms(fetch(walked, block, work))
 
     for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
-    scale = scale if order is None else scale[order]
+    return _scaled_rows(X, scale if order is None else scale[order])
+
+
+def _scaled_rows(X: Any, scale: Any) -> ScaledRows:
+    """x_i / |x_i| of dense rows, from :func:`_inverse_norms`."""
     odd = np.flatnonzero(to_numpy(scale == 0))
+    if not len(odd):
+        return ScaledRows(X, scale)
     rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
-    if len(odd) and bool(namespace(rows).any(rows != 0)):
+    if bool(namespace(rows).any(rows != 0)):
         # such rows are replaced: a product with them would leave the range that their norm has left
         X = X[:] if isinstance(X, LazyRows) else namespace(X).asarray(X, copy=True)
         index = namespace(X).asarray(odd, **on_device(X))
@@ -264,9 +284,9 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
         As they come.
     """
     eps = float(np.finfo(dtype_of(Z)).eps)
-    columns = unit_rows(Z, Compute())
     if sparse.issparse(rows):
-        return InnerProductCost(rows, columns, 1.0, 64 * eps)
+        return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
+    columns = _scaled_rows(Z, _inverse_norms(Z))  # few rows, which need no blocks
     return InnerProductCost(rows.X, columns.X * columns.scale[:, None], 1.0, 64 * eps, row_scale=rows.scale)
 
 

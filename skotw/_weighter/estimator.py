@@ -155,8 +155,9 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         How far the weight may spread from the nearest neighbours of the trusted rows. Small values gather it on few
         rows. Large values lead back to ``prior``. The unit is the mean distance between training rows and trusted rows.
         "auto" chooses reg in [0.025, 0.4] by leave-one-out on the trusted rows: the more the labels can be trusted, the
-        nearer to 0.4. It is 0.1 where nothing can be compared: without classes, with one trusted row per class, with
-        ``label_weight=1``, or with so many classes that the comparison would exceed scikit-learn's ``working_memory``.
+        nearer to 0.4. Of more than 16,384 training rows it looks at a sample. It is 0.1 where nothing can be compared:
+        without classes, with one trusted row per class, with ``label_weight=1``, or with so many classes that the
+        comparison would exceed scikit-learn's ``working_memory``.
         For covariate shift 0.1 is often too large (:doc:`/guide/regression_groups_shift`).
     embedding : "scale", "supervised", None, transformer or classifier, default="scale"
         Where distances are measured.
@@ -223,8 +224,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         ``overall_se`` and ``precision_se`` are their standard errors. ``posterior_mean`` and ``posterior_interval`` say
         what is known of ``overall`` where few trusted rows leave much to chance. Values are NaN where they cannot be
         known: with one trusted row per class, with features that do not tell classes apart, or with so many classes
-        that the computation exceeds ``working_memory``. Errors that follow the features are not seen. None where there
-        are no classes.
+        that the computation exceeds ``working_memory``. Errors that follow the features are not seen. ``fit`` looks at
+        a sample of more than 32,768 training rows. None where there are no classes.
     classes_ : ndarray of shape (n_classes,) or list of tuple
         Classes with training rows, sorted. Combinations of labels for several label columns. Absent where there are no
         classes.
@@ -298,7 +299,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     :doc:`/theory` derives it.
 
     Memory stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes
-    of the rows. The default embedding does not copy arrays of more than 16 MiB. Sparse matrices and tensors are copied
+    of the rows. The default embedding does not copy arrays of more than 64 MiB. Sparse matrices and tensors are copied
     once, to sort them.
 
     References

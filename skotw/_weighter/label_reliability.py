@@ -33,7 +33,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.integrate import cumulative_trapezoid, trapezoid
 
 from skotw._transport.arrays import take, to_numpy
 from skotw._transport.blocks import Partition, rows_per_block
@@ -181,6 +180,12 @@ def with_error(value, se):
     return f"{value:.2f}" if np.isnan(se) else f"{value:.2f} ± {se:.2f}"
 
 
+# Values of r, and what integrates values at them, times r^0, r^1 and r^2, by the trapezoidal rule.
+_GRID = np.linspace(0.0, 1.0, 2001)
+_GRID_POWERS = np.vander(_GRID, 3, increasing=True).T * _GRID[1]
+_GRID_POWERS[:, [0, -1]] /= 2.0
+
+
 @dataclass(frozen=True)
 class Posterior:
     """What is known of the reliability r of all labels.
@@ -225,27 +230,38 @@ def posterior_reliability(own_share, trusted_share, query_class):
     if not len(query_class):
         return Posterior(0.75, (0.1, 1.0), 2.0 / 3.0, 0.5)
     _, codes, counts = np.unique(query_class, return_inverse=True, return_counts=True)
-    r = np.linspace(0.0, 1.0, 2001)
-    e = (own_share - 0.5)[:, None] - r * (trusted_share - 0.5)[:, None]
-    of_class = codes == np.arange(len(counts))[:, None]
-    means = (of_class / counts[:, None]) @ e
-    squares = of_class @ (e - means[codes]) ** 2
+    r = _GRID
+    # m is a polynomial in r, e being one, and so is s2: by powers of r, from the second down
+    shares = np.stack([-(trusted_share - 0.5), own_share - 0.5])
+    means = np.stack([np.bincount(codes, share) for share in shares]) / counts
+    around = shares - means[:, codes]
+    squares = np.stack([np.bincount(codes, part) for part in _square(around)])
     several = counts > 1
     if several.any():  # classes with one query are taken to vary as the others do
-        pooled = squares[several].sum(axis=0) / (counts[several] - 1).sum()
-        variance = np.where(several[:, None], squares / np.maximum(counts - 1, 1)[:, None], pooled)
+        pooled = squares[:, several].sum(axis=1) / (counts[several] - 1).sum()
+        variance = np.where(several, squares / np.maximum(counts - 1, 1), pooled[:, None])
+    elif len(codes) > 1:
+        variance = _square(shares - shares.mean(axis=1)[:, None]).sum(axis=1)[:, None] / (len(codes) - 1)
     else:
-        variance = np.tile(e.var(axis=0, ddof=1) if len(e) > 1 else 0.25, (len(counts), 1))
-    m = means.mean(axis=0)
-    s2 = (variance / counts[:, None]).sum(axis=0) / len(counts) ** 2 + 0.005**2
-    peak = (-0.5 * m**2 / s2 - 0.5 * np.log(s2)).max()
-    likelihood = np.exp(-0.5 * m**2 / s2 - 0.5 * np.log(s2) - peak)
-    at_one = np.exp(-0.5 * min(m[-1], 0.0) ** 2 / s2[-1] - 0.5 * np.log(s2[-1]) - peak)
-    evidence = trapezoid(likelihood, r) + at_one
-    mean, square = (float((trapezoid(r**k * likelihood, r) + at_one) / evidence) for k in (1, 2))
-    below = cumulative_trapezoid(likelihood, r, initial=0.0) / evidence
+        variance = np.array([[0.0], [0.0], [0.25]])
+    m = np.polyval(means.mean(axis=1), r)
+    s2 = np.maximum(np.polyval((variance / counts).sum(axis=1), r) / len(counts) ** 2, 0.0) + 0.005**2
+    log_likelihood = -0.5 * (m**2 / s2 + np.log(s2))
+    peak = log_likelihood.max()
+    likelihood = np.exp(log_likelihood - peak)
+    at_one = np.exp(-0.5 * (min(m[-1], 0.0) ** 2 / s2[-1] + np.log(s2[-1])) - peak)
+    evidence, mean, square = (_GRID_POWERS @ likelihood + at_one).tolist()
+    mean, square = mean / evidence, square / evidence
+    below = np.cumsum(likelihood)
+    below = (below - 0.5 * (likelihood[0] + likelihood)) * (_GRID[1] / evidence)
     low, high = (float(r[min(np.searchsorted(below, share), len(r) - 1)]) for share in (0.05, 0.95))
     return Posterior(mean, (low, high), square, float(at_one / evidence))
+
+
+def _square(linear):
+    """Coefficients of the squares of polynomials of the first degree, (3, Q) from (2, Q), the highest first."""
+    slope, constant = linear
+    return np.stack([slope**2, 2.0 * slope * constant, constant**2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """The training rows and the meta samples, embedded, as the transport takes them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from array_api_compat import is_torch_array
@@ -8,7 +8,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import empty, namespace, take
 from skotw._transport.cost import ScaledRows
-from skotw._transport.rows import LazyRows, SquaredRows
+from skotw._transport.rows import LazyRows, SquaredRows, in_order
 
 from .labels import Target
 
@@ -60,6 +60,42 @@ class SortedRows:
     def prior(self):
         """Weight of each row before any transport, within its group."""
         return self.weight if self.belief is None else self.weight * self.belief
+
+    def sample(self, most):
+        """At most so many rows of each group, as their weights draw them; all of them where none has more.
+
+        The weights of a group lie one after another on a line, which is cut into ``most`` equal parts, and each part
+        draws one row by a random point on it: systematic sampling, of less variance than independent draws have. What
+        is drawn does not change with the call, and k copies of a row are drawn as one of k times the weight is.
+        """
+        if self.counts.max() <= most:
+            return self
+        points = np.arange(most) + np.random.default_rng(0).random(most)
+        taken, weights, last = [], [], np.cumsum(self.counts)
+        for stop, count in zip(last, self.counts, strict=True):
+            weight = self.weight[stop - count : stop]
+            if count > most:
+                line = np.cumsum(weight)
+                total = line[-1]
+                index = np.searchsorted(line, points * (total / most), side="right").clip(max=count - 1)
+                weight = np.full(most, total / most)
+            else:
+                index = np.arange(count)
+            taken.append(index + (stop - count))
+            weights.append(weight)
+        some = np.concatenate(taken)
+        values, belief, beliefs = (None if of is None else of[some] for of in (self.values, self.belief, self.beliefs))
+        return replace(
+            self,
+            rows=in_order(self.rows, some),
+            values=values,
+            weight=np.concatenate(weights),
+            counts=np.minimum(self.counts, most),
+            order=None,  # there is no way back
+            index=some if self.index is None else self.index[some],
+            belief=belief,
+            beliefs=beliefs,
+        )
 
     def back(self, values):
         """Per-row values in the order in which the rows came."""

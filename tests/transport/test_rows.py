@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 from skotw._transport.blocks import Block, Compute
 from skotw._transport.cost import LOG2E, EuclideanCost, cosine_cost, squared_euclidean_cost, squared_rows, unit_rows
-from skotw._transport.rows import LazyRows, fetch, reference_of
+from skotw._transport.rows import LazyRows, fetch, in_order, reference_of
 from skotw._transport.standardise import Standardise
 
 RNG = np.random.default_rng(0)
@@ -35,6 +36,7 @@ def test_lazy_rows_are_those_of_a_standardised_copy_in_that_order(dtype, order, 
     for block in (Block(0, 0, 20), Block(0, 20, 27)):
         assert_array_equal(fetch(rows, block, work), copy[block.rows], strict=True)
     assert_array_equal(rows[:], copy)
+    assert_array_equal(rows.copied(Compute(2, block_bytes=3 * copy[0].nbytes)), copy, strict=True)
     assert_array_equal(rows[np.array([3, 1])], copy[[3, 1]])
 
 
@@ -60,11 +62,31 @@ def test_costs_of_lazy_rows_are_those_of_a_copy(dtype, metric, columns):
     ours, theirs = cost(lazy), cost(A[ORDER])
     assert ours.shape == theirs.shape == (50, 7)
     p, b = RNG.dirichlet(np.ones(50)), np.full(7, 1 / 7)
-    assert ours.mean(p, b, Compute()) == theirs.mean(p, b, Compute())
+    # summed in the order in which the rows lie
+    assert_allclose(ours.mean(p, b, Compute()), theirs.mean(p, b, Compute()), rtol=8 * np.finfo(dtype).eps)
     work = {}
     for block in BLOCKS:
         L, expected = (c.kernel(2.0).block(block, columns, w) for c, w in ((ours, work), (theirs, {})))
         assert_array_equal(L, expected, strict=True)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "sqeuclidean"])
+@pytest.mark.parametrize("kind", ["array", "lazy", "sparse", "torch"])
+def test_costs_of_some_rows_are_those_of_all(metric, kind):
+    if kind == "torch":
+        torch = pytest.importorskip("torch")
+    make = {"array": np.array, "lazy": lambda A: LazyRows(A).in_order(ORDER), "sparse": sparse.csr_array}
+    make["torch"] = lambda A: torch.asarray(A)
+    some, columns = np.array([40, 3, 3, 17]), make["array" if kind == "lazy" else kind](Z)
+    if metric == "cosine":
+        rows, measure = unit_rows(make[kind](X), Compute()), cosine_cost
+    else:
+        rows, measure = squared_rows(make[kind](X), Compute()), squared_euclidean_cost
+    of_all, of_some = (
+        np.asarray(measure(part, columns).kernel(1.0).block(Block(0, 0, part.shape[0]), slice(None), {}))
+        for part in (rows, in_order(rows, some))
+    )
+    assert_allclose(of_some, of_all[some], rtol=1e-12)
 
 
 def test_lazy_rows_whose_squares_leave_the_floats_are_replaced():

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 from sklearn import config_context
 from sklearn.datasets import make_blobs
@@ -397,6 +398,25 @@ def test_information_is_the_integral_of_its_definition():
     assert all_right == pytest.approx(at_one / (density[1] + at_one), rel=1e-4)
 
 
+def test_classes_with_one_query_each_vary_as_all_queries_do():
+    a, b = np.array([0.6, 0.7, 0.4, 0.8]), np.array([0.9, 0.8, 0.7, 0.95])
+
+    def likelihood(r):
+        e = (a - 0.5) - r * (b - 0.5)
+        s2 = e.var(ddof=1) / 4 + 2.5e-5
+        return np.exp(-(e.mean() ** 2) / (2 * s2)) / np.sqrt(s2)
+
+    moments = [quad(lambda r, k=k: r**k * likelihood(r), 0, 1)[0] for k in range(3)]
+    e, s2 = a - b, (a - b).var(ddof=1) / 4 + 2.5e-5
+    at_one = np.exp(-(min(e.mean(), 0.0) ** 2) / (2 * s2)) / np.sqrt(s2)
+    posterior = posterior_reliability(a, b, np.arange(4))
+    expected = [(moment + at_one) / (moments[0] + at_one) for moment in moments[1:]]
+    assert_allclose([posterior.mean, posterior.information], expected, rtol=1e-4)
+    below = [quad(likelihood, 0, end)[0] / (moments[0] + at_one) for end in posterior.interval]
+    assert below[0] == pytest.approx(0.05, abs=2e-3)
+    assert below[1] == pytest.approx(0.95, abs=2e-3) or posterior.interval[1] == 1.0
+
+
 def test_information_of_one_query_alone_stays_near_what_was_thought_before():
     assert 0.5 < information([0.7], [0.9], [0]) < 0.75
     assert (0.1 / 0.4) ** 2 < information([0.6, 0.7], [0.9, 0.9], [0, 1]) < 2 / 3
@@ -515,3 +535,42 @@ def test_precision_is_unknown_where_training_rows_lie_far_from_all_trusted_ones(
     assert (near.precision + 3.0 * near.precision_se > 1.0).all()
     assert np.isnan(far.precision).all()
     assert ((near.precision_se <= 0.25) | np.isnan(near.precision)).all()
+
+
+def many_rows(n, rate, seed):
+    X, y = make_blobs(n + 60, n_features=6, centers=3, cluster_std=4.0, random_state=seed)
+    y_noisy = flip_labels(y, rate, random_state=seed)
+    return X[60:], y_noisy[60:], X[:60], y[:60]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_sample_of_many_rows_says_what_all_of_them_do(monkeypatch, rate, seed):
+    sets = many_rows(80_000, rate, seed)
+    sampled = OTSampleWeighter().fit(*sets)
+    assert_array_equal(OTSampleWeighter().fit(*sets).sample_weight_, sampled.sample_weight_)
+    for name in ("_ROWS_MET", "_ROWS_VOTING"):
+        monkeypatch.setattr(model, name, 10**9)
+    whole = OTSampleWeighter().fit(*sets)
+    some, every = sampled.label_reliability_, whole.label_reliability_
+    assert some.unclipped != every.unclipped
+    assert abs(some.unclipped - every.unclipped) < 0.2 * every.overall_se
+    assert np.all(np.abs(some.precision - every.precision) < 0.2 * every.precision_se)
+    assert abs(np.log(sampled.reg_ / whole.reg_)) < 0.1
+
+
+def test_few_rows_are_all_met(monkeypatch):
+    sets = many_rows(6_000, 0.2, 0)
+    weighter = OTSampleWeighter().fit(*sets)
+    for name in ("_ROWS_MET", "_ROWS_VOTING"):
+        monkeypatch.setattr(model, name, 10**9)
+    assert_array_equal(OTSampleWeighter().fit(*sets).sample_weight_, weighter.sample_weight_)
+
+
+def test_all_rows_of_a_stream_are_met(monkeypatch):
+    X, y, X_meta, y_meta = many_rows(2_000, 0.2, 0)
+    whole = OTSampleWeighter(reg=0.1, embedding=None).fit(X, y, X_meta, y_meta)
+    monkeypatch.setattr(model, "_ROWS_MET", 600)
+    weighter = OTSampleWeighter(reg=0.1, embedding=None, cost_scale=whole.cost_scale_)
+    weighter.partial_fit(X[:1500], y[:1500], X_meta, y_meta).partial_fit(X[1500:], y[1500:])
+    assert_allclose(weighter.label_reliability_.unclipped, whole.label_reliability_.unclipped, rtol=1e-9)

@@ -30,6 +30,55 @@ def test_values_of_rows_that_came_sorted_are_left_alone():
     assert rows_in(None).back(values) is values
 
 
+def rows_of(counts, weight, beliefs=None):
+    """Rows in the order of their groups, numbered by their only feature; in X each stands 100 further down."""
+    n = int(np.sum(counts))
+    Z, number, belief = np.arange(float(n))[:, None], np.arange(n) + 100, None if beliefs is None else beliefs[:, 0]
+    return SortedRows(Z, None, weight, np.array(counts), None, number, Z[:0], belief, beliefs)
+
+
+def test_a_sample_of_few_rows_is_all_of_them():
+    rows = rows_of([3, 5], np.ones(8))
+    assert rows.sample(5) is rows
+
+
+def test_a_sample_has_the_weight_of_its_groups_and_what_belongs_to_its_rows():
+    rng = np.random.default_rng(0)
+    counts, beliefs = [4000, 3, 0, 500], rng.random((4503, 4))
+    rows = rows_of(counts, rng.exponential(size=4503), beliefs)
+    some = rows.sample(400)
+    np.testing.assert_array_equal(some.counts, [400, 3, 0, 400])
+    groups, of_some = np.repeat(np.arange(4), counts), np.repeat(np.arange(4), some.counts)
+    mass, of_all = (np.bincount(g, r.weight, 4) for g, r in ((of_some, some), (groups, rows)))
+    np.testing.assert_allclose(mass, of_all, rtol=1e-12)
+    number = some.index - 100
+    np.testing.assert_array_equal(groups[number], of_some)
+    np.testing.assert_array_equal(some.rows[:].ravel(), number)
+    np.testing.assert_array_equal(some.belief, rows.belief[number])
+    np.testing.assert_array_equal(some.beliefs, beliefs[number])
+    np.testing.assert_array_equal(number[400:403], [4000, 4001, 4002])
+    np.testing.assert_array_equal(some.weight[400:403], rows.weight[4000:4003])
+    again = rows.sample(400)
+    np.testing.assert_array_equal(again.index, some.index)
+
+
+def test_a_row_is_drawn_as_often_as_its_weight_asks():
+    weight = np.random.default_rng(1).exponential(size=2000) ** 4
+    share = 300 * weight / weight.sum()
+    drawn = np.bincount(rows_of([2000], weight).sample(300).index - 100, minlength=2000)
+    assert share.max() > 5  # which must not be lost
+    assert np.all(np.abs(drawn - share) < 2)  # a part of the line on either side, and those between
+    assert np.all(drawn[share > 2] > 0)
+
+
+def test_copies_are_drawn_as_a_row_of_their_weight():
+    copies = np.random.default_rng(2).integers(1, 6, 1000)
+    once, repeated = rows_of([1000], copies.astype(float)), rows_of([copies.sum()], np.ones(copies.sum()))
+    number = np.repeat(np.arange(1000), copies)
+    of_once, of_repeated = once.sample(200).index - 100, repeated.sample(200).index - 100
+    np.testing.assert_array_equal(of_once, number[of_repeated])
+
+
 def test_some_trusted_samples_keep_what_belongs_to_them():
     target = Target.of(np.array(["b", "a", "c", "a"]), 4, "classes", by_cell=False)
     meta = Meta(np.arange(8.0).reshape(4, 2), target, np.array([1.0, 2.0, 3.0, 4.0]))
