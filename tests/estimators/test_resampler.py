@@ -20,10 +20,10 @@ META = {"X_meta": X_META, "y_meta": Y_META}
 
 
 def test_rows_are_drawn_in_proportion_to_their_weight():
-    resampler, copies = OTResampler(weighter=OTSampleWeighter(), include_meta=False, random_state=0), 200
+    resampler, copies = OTResampler(weighter=OTSampleWeighter(reg=0.2), include_meta=False, random_state=0), 200
     many, labels = np.tile(X, (copies, 1)), np.tile(Y, copies)
     X_drawn, y_drawn = resampler.fit_resample(many, labels, **META)
-    w = ot_sample_weight(X, Y, X_META, Y_META)
+    w = ot_sample_weight(X, Y, X_META, Y_META, reg=0.2)
     assert_allclose(resampler.sample_weight_, np.tile(w, copies))
     counts = np.bincount(resampler.sample_indices_ % 280, minlength=280)
     expected = copies * w
