@@ -354,6 +354,7 @@ REPEATED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")  # of torch, values of frames
 @pytest.mark.parametrize("kind", REPEATED)
 def test_trusted_samples_that_are_training_samples(kind):
     module, convert = REPEATED[kind]
@@ -361,8 +362,8 @@ def test_trusted_samples_that_are_training_samples(kind):
     message = r"12 of 12 trusted samples are also training samples\. They count twice.*balanced_meta_split.*meta=10"
     with pytest.warns(UserWarning, match=message) as caught:
         make_net(module, meta=convert(*META)).fit(*convert(rows, labels))
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    (ours,) = (one for one in caught if "writable" not in str(one.message))
+    assert ours.filename == __file__
     # otherwise, and where skorch's own net has the callback, nothing is said that is not so
     make_net(module, meta=convert(*META)).fit(*convert(X, y))
 
