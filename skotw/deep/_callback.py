@@ -62,7 +62,8 @@ class OTReweighting(Callback):
         ``module.named_modules()`` has it. None: the module returns ``(logits, features)``.
     weighter : OTSampleWeighter or None, default=None
         How weights are learned. None is ``OTSampleWeighter()``. Its ``reg="auto"`` is settled by the first refit, and
-        smaller than on arrays unless all labels look right: a network learns by heart whatever has some weight.
+        smaller than on arrays unless all labels look right: a network learns by heart whatever has some weight. It is
+        raised at a refit whose weights would be much sharper than it takes to dismiss the wrong labels.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1

@@ -58,9 +58,10 @@ class OTWeightedNetClassifier(NeuralNetClassifier):
         Name of the layer whose input are the features, usually the last. With None the module returns
         ``(logits, features)``, or a dict with ``"logits"`` and ``"features"``.
     weighter : OTSampleWeighter or None, default=None
-        How weights are learned. None is ``OTSampleWeighter()``, whose ``reg="auto"`` is settled by the first refit.
-        Pass an instance to search over ``weighter__reg``. It gets class indices, so a ``class_mass`` by class names
-        places in ``classes_``.
+        How weights are learned. None is ``OTSampleWeighter()``, whose ``reg="auto"`` is settled by the first refit, and
+        raised at a refit whose weights would be much sharper than it takes to dismiss the wrong labels. Pass an
+        instance to search over ``weighter__reg``. It gets class indices, so a ``class_mass`` by class names places in
+        ``classes_``.
     warmup_epochs : int, default=5
         Epochs of plain loss. At the end of the last of them the weights are learned for the first time.
     refit_every : int or "batch", default=1

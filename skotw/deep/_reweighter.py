@@ -56,8 +56,9 @@ class OTReweighter:
     -----
     A network goes on to fit its labels, wrong ones as well, and its features then vouch for them. So the trusted
     samples are asked once. The first :meth:`refit` settles how reliable the labels are and what ``reg="auto"`` comes
-    to. Later ones keep it. :meth:`read_labels` asks before, in the first epochs. Take a new object for other
-    training data. A pickle keeps what was settled.
+    to. Later ones keep it, or raise it for once where weights would be much sharper than it takes to dismiss the wrong
+    labels. :meth:`read_labels` asks before, in the first epochs. Take a new object for other training data. A pickle
+    keeps what was settled.
 
     Examples
     --------
