@@ -53,7 +53,7 @@ class Runs:
     """
 
     warmup: int
-    curves: dict = field(default_factory=dict)
+    curves: dict = field(default_factory=lambda: {name: [] for name in [*WEIGHTERS, OURS]})
     alone: list = field(default_factory=list)
     epochs: np.ndarray = None
     weights: np.ndarray = None
@@ -82,7 +82,7 @@ def train(module, X, y, seed, test=None, **params):
     return net.fit(X, y)
 
 
-def compare(module, draw, seeds, *, warmup, epochs, batch_size=32, more=None):
+def compare(module, draw, seeds, *, warmup, epochs, batch_size=32, weighter=None):
     """Train each way on each seed.
 
     Parameters
@@ -92,22 +92,20 @@ def compare(module, draw, seeds, *, warmup, epochs, batch_size=32, more=None):
     draw : callable
         Takes a seed, and returns training samples, their labels, which of these are wrong, (trusted samples, labels)
         and (test samples, labels).
-    more : dict of {str: OTSampleWeighter} or None
-        Further ways, beside skotw with the default of the network.
+    weighter : OTSampleWeighter or None
+        That of skotw; None is the default of the network.
     """
     runs = Runs(warmup)
     stages = {"warmup_epochs": warmup, "max_epochs": epochs, "batch_size": batch_size}
     for seed in seeds:
         X, runs.y, runs.wrong, meta, test = draw(seed)
-        for name, each in {**WEIGHTERS, OURS: None, **(more or {})}.items():
+        for name, each in {**WEIGHTERS, OURS: weighter}.items():
             net = train(module, X, runs.y, seed, test, meta=meta, meta_loss_weight=1.0, weighter=each, **stages)
-            runs.curves.setdefault(name, []).append(np.array(net.history[:, "accuracy"]))
-            if name == OURS:
-                weights = [w for w in dict(net.callbacks_)["keep"].weights_ if w is not None]
+            runs.curves[name].append(np.array(net.history[:, "accuracy"]))
         steps = epochs * len(runs.y) // len(meta[1])
         alone = train(module, *meta, seed, callbacks__reweighting=None, max_epochs=steps, batch_size=batch_size)
         runs.alone.append(balanced_accuracy_score(test[1], alone.predict(test[0])))
-    runs.weights = np.array(weights)
+    runs.weights = np.array([w for w in dict(net.callbacks_)["keep"].weights_ if w is not None])
     runs.epochs = np.arange(epochs - len(runs.weights), epochs) + 1
     return runs
 
@@ -117,10 +115,10 @@ def print_table(runs):
     last = {name: [curve[-1] for curve in curves] for name, curves in runs.curves.items()} | {ALONE: runs.alone}
     print(f"balanced accuracy on test samples, last epoch, mean and standard deviation of {len(runs.alone)} seeds")
     for name, values in last.items():
-        print(f"{name:>16}  {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}")
+        print(f"{name:>14}  {np.mean(values):.3f} +- {np.std(values, ddof=1):.3f}")
     best = {name: np.mean(curves, axis=0).max() for name, curves in runs.curves.items()}
     print("best epoch of the mean, in hindsight:", ", ".join(f"{name} {value:.3f}" for name, value in best.items()))
-    others = {name: np.mean(last[name]) for name in [*WEIGHTERS, ALONE]}
+    others = {name: np.mean(values) for name, values in last.items() if name != OURS}
     other = max(others, key=others.get)
     print(f"skotw {np.mean(last[OURS]) - others[other]:+.3f} against the best other way, {other}")
     auc = mislabel_auc(runs.weights[-1], runs.y, runs.wrong)
@@ -130,7 +128,7 @@ def print_table(runs):
 def picture(runs):
     """Accuracy over the epochs, and the weights of right and of wrong labels relative to the mean of their class."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for (name, curves), style in zip(runs.curves.items(), (":", "--", "-", "-."), strict=False):
+    for (name, curves), style in zip(runs.curves.items(), (":", "--", "-"), strict=True):
         mean = np.mean(curves, axis=0)
         left.plot(np.arange(len(mean)) + 1, mean, style, label=name, linewidth=2 if name == OURS else 1.4)
     left.axhline(np.mean(runs.alone), color="grey", linewidth=1, label=f"{ALONE}, last epoch")
