@@ -153,7 +153,7 @@ def read(path):
         return file["X"].astype(float), file["y"].astype(int)
 
 
-def draw(load, noise, rows, seed, *, n_trusted=N_TRUSTED, most_test=MOST_TEST):
+def draw(load, noise, rows, seed, *, n_trusted=N_TRUSTED):
     """Task from ``load() -> (X, y)``: a stratified half is for testing, trusted rows come out of the other one.
 
     Returns
@@ -163,7 +163,7 @@ def draw(load, noise, rows, seed, *, n_trusted=N_TRUSTED, most_test=MOST_TEST):
         two others remain. Of the training rows up to ``rows`` are kept, at random within the classes and at least three
         of each; draws of fewer rows are part of those of more.
     """
-    X, y, by_class, test, rng = _halves(load, seed, most_test)
+    X, y, by_class, test, rng = _halves(load, seed)
     n = trusted_count(np.repeat(np.arange(len(by_class)), [len(of) for of in by_class]), n_trusted)
     if n is None:
         return None
@@ -180,7 +180,7 @@ def draw_review(load, noise, rows, seed):
     task : Task or None
         None where one of the two sets has fewer than three rows of a class. At most ``rows`` are left to train.
     """
-    X, y, by_class, test, rng = _halves(load, seed, MOST_TEST)
+    X, y, by_class, test, rng = _halves(load, seed)
     rest = rng.permutation(np.concatenate(by_class))
     n = min(MOST_REVIEWED, round(SHARE_REVIEWED * len(rest)))
     trusted, train = rest[:n], rest[n:][:rows]
@@ -190,7 +190,7 @@ def draw_review(load, noise, rows, seed):
     return Task(X[train], given, y[train], X[trusted], y[trusted], X[test], y[test], seed, reviewed=True)
 
 
-def _halves(load, seed, most_test):
+def _halves(load, seed):
     """Rows and labels without too small classes, the indices of each class that are not for testing, test, rng."""
     X, y = load()
     rng = np.random.default_rng([seed, 0])
@@ -200,7 +200,7 @@ def _halves(load, seed, most_test):
     kept = np.isin(y, labels)
     X, y = X[kept], np.searchsorted(labels, y[kept])
     test, rest = _split(y, [0.5] * len(labels), rng)
-    test = np.concatenate(at_most(most_test, [test[y[test] == c] for c in range(len(labels))]))
+    test = np.concatenate(at_most(MOST_TEST, [test[y[test] == c] for c in range(len(labels))]))
     return X, y, [rest[y[rest] == c] for c in range(len(labels))], test, rng
 
 

@@ -21,7 +21,7 @@ POOLS = ThreadpoolController()  # looks for BLAS once, outside what is timed
 class Data:
     """Rows of independent noise, which cost what any rows cost, in class order."""
 
-    def __init__(self, N, M, d, n_classes=10):
+    def __init__(self, N, M, d, n_classes):
         rng = np.random.default_rng(0)
         self.X = rng.standard_normal((N, d), dtype=np.float32)  # float32 from the start: no peak before the baseline
         self.Z = rng.standard_normal((M, d), dtype=np.float32)
@@ -33,14 +33,14 @@ class Data:
         self.b = np.repeat(1.0 / (n_classes * self.meta_counts), self.meta_counts)
 
 
-def gemm(data, row_threads, blas, n_rows=GEMM_ROWS):
-    """All of X Z' in blocks of ``n_rows`` rows, each thread into its own buffer."""
+def gemm(data, row_threads, blas):
+    """All of X Z' in blocks of rows, each thread into its own buffer."""
     X, Zt = data.X, np.ascontiguousarray(data.Z.T)
 
     def work(first):
-        buffer = np.empty((n_rows, Zt.shape[1]), dtype=X.dtype)
-        for start in range(first * n_rows, len(X), row_threads * n_rows):
-            block = X[start : start + n_rows]
+        buffer = np.empty((GEMM_ROWS, Zt.shape[1]), dtype=X.dtype)
+        for start in range(first * GEMM_ROWS, len(X), row_threads * GEMM_ROWS):
+            block = X[start : start + GEMM_ROWS]
             np.matmul(block, Zt, out=buffer[: len(block)])
 
     with POOLS.limit(limits=blas, user_api="blas"):

@@ -169,6 +169,11 @@ class Settled:
         reliability = None if self.reliability is None else vars(self.reliability)
         return json.dumps([reliability, self.classes, self.final], default=np.ndarray.tolist)
 
+    @property
+    def knows(self):
+        """Whether the trusted samples told how reliable the labels are."""
+        return self.reliability is not None and not np.isnan(self.reliability.overall)
+
     def answers(self, weighter):
         """Whether the weighter has nothing left to ask."""
         return self.final and (weighter.reg != "auto" or math.isfinite(self.reg))
@@ -261,10 +266,9 @@ def fit_features(weighter, given, *, shared, mini_batch, labels_fitted, settled)
     checked = check_sets(given, TensorIntake(settings, reduction=reduction), stream=shared or mini_batch)
     start = settle(checked, reduction, stream=shared or mini_batch, reliability=settled.reliability, learned=learned)
     voted = start.basis.reg
-    if weighter.reg == "auto" and not mini_batch and settled.reliability is not None:
-        start, fitted, weights = _sharp_enough(start, reduction, settled.reliability, shared)
-    else:
-        fitted, weights = _solved(start, reduction, shared)
+    fitted, weights = _solved(start, reduction, shared)
+    if weighter.reg == "auto" and not mini_batch and settled.knows:
+        start, fitted, weights = _less_sharp(start, fitted, weights, reduction, settled.reliability, shared)
     weights = to_numpy(checked.chunk.scatter(weights))
     if fitted.target.kind == "classes" and settled.reliability is not None:
         fitted = replace(fitted, reliability=settled.reliability_of(fitted.target.labels[fitted.groups]))
@@ -285,7 +289,7 @@ def _solved(start, reduction, shared):
     return fitted, fitted.weigh_sorted(start.ordered)
 
 
-def _sharp_enough(start, reduction, reliability, shared):
+def _less_sharp(start, fitted, weights, reduction, reliability, shared):
     """Start, model and weights, with ``reg`` raised until the weights are no sharper than the labels call for.
 
     Weights that dismiss the wrong labels and nothing else leave the share of the right ones of the effective sample
@@ -293,14 +297,14 @@ def _sharp_enough(start, reduction, reliability, shared):
     since the features change.
     """
     n_classes, r = np.count_nonzero(start.group_weight), reliability.posterior_mean
-    least = _LEAST_OF_RIGHT * (r + (1.0 - r) / n_classes)
-    while True:
+    least, reg = _LEAST_OF_RIGHT * (r + (1.0 - r) / n_classes), start.basis.reg
+    size, prior_size = effective_sizes(start, weights, reduction)
+    while size < least * prior_size and reg < CANDIDATES[0]:
+        reg = min(reg * math.sqrt(2.0), CANDIDATES[0])
+        start = replace(start, basis=replace(start.basis, reg=reg))
         fitted, weights = _solved(start, reduction, shared)
-        size, prior_size = effective_sizes(start, weights, reduction)
-        reg = start.basis.reg
-        if size >= least * prior_size or reg >= CANDIDATES[0] or np.isnan(reliability.overall):
-            return start, fitted, weights
-        start = replace(start, basis=replace(start.basis, reg=min(reg * math.sqrt(2.0), CANDIDATES[0])))
+        size, _ = effective_sizes(start, weights, reduction)
+    return start, fitted, weights
 
 
 def weigh_features(weighter, given):
