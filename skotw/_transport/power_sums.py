@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skotw._transport.arrays import functions, to_numpy
 
-COMPILED_FROM = 2**26  # entries, which take some 80 ms: loading numba takes five times as long, once in a process
+COMPILED_FROM = 2**25  # entries, which take some 50 ms: loading numba takes some ten times as long, once in a process
 
 
 class PowerSums(Protocol):
