@@ -65,9 +65,9 @@ class DaskSampleWeighter(BaseEstimator):
     weighter : OTSampleWeighter or None, default=None
         Unfitted weighter, which is cloned. None is ``OTSampleWeighter()``.
     sample_size : int, default=50_000
-        About how many rows the sample has. Rare labels are drawn more often, and count for less in turn. Rows without
-        weight are not drawn. Where there are no more rows than this, all are taken, and get the weights of
-        :meth:`skotw.OTSampleWeighter.fit`.
+        About how many rows the sample has. They must fit into memory. Rare labels are drawn more often, and count for
+        less in turn. Rows without weight are not drawn. Where there are no more rows than this, all are taken, and get
+        the weights of :meth:`skotw.OTSampleWeighter.fit`.
     random_state : int, RandomState instance or None, default=None
         Seeds the draw of the sample.
 
@@ -87,11 +87,13 @@ class DaskSampleWeighter(BaseEstimator):
 
     Notes
     -----
-    After the sample there are two passes. One learns, in ``fit``. One weighs, when the weights are computed. Each reads
-    the chunks anew unless they are persisted. One thread learns a chunk unless the weighter has ``n_jobs``. Tasks hold
-    a copy of their chunk. Tasks that are run again, on another worker perhaps, give the same numbers bit for bit.
+    Three passes read the chunks anew, unless they are persisted. One draws the sample and one learns, in ``fit``. One
+    weighs, when the weights are computed. Before them ``y`` and ``sample_weight`` alone are read and counted, so that
+    every chunk hands on its share of the sample and no more. One thread learns a chunk unless the weighter has
+    ``n_jobs``. Tasks hold a copy of their chunk. Tasks that are run again, on another worker perhaps, give the same
+    numbers bit for bit.
 
-    Progress is dask's: the dashboard of a cluster names the tasks ``draw``, ``learn`` and ``weigh``, and
+    Progress is dask's: the dashboard of a cluster names the tasks ``count``, ``draw``, ``learn`` and ``weigh``, and
     ``dask.diagnostics.ProgressBar`` shows a bar elsewhere.
 
     Examples
@@ -186,9 +188,9 @@ class DaskSampleWeighter(BaseEstimator):
         by_label = y is not None and _have_labels(y_meta, weighter.target_type)
         settings = Settings.of(weighter)
         finite = settings.embeds_by_itself and settings.metric not in ("precomputed", "nan_euclidean")
-        plan = _Plan(self.sample_size, seed, by_label, finite)
+        plan = _Plan(seed, by_label, finite)
         with unchanged_on_error(self):
-            sample = _total(chunks.tasks(_draw, plan), _join)
+            sample = _sample(chunks, plan, self.sample_size)
             if sample is None:
                 raise ValueError(
                     "No row counts: all chunks of X are empty, or sample_weight is zero for every row. At least two "
@@ -331,23 +333,36 @@ class _Chunks:
         return cls(X, _array_like(X, y, "y"), _array_like(X, weight, "sample_weight"))
 
     @property
+    def first(self):
+        """The collection whose chunks the others have."""
+        return next(part for part in (self.X, self.y, self.weight) if part is not None)
+
+    @property
     def is_frame(self):
-        return not isinstance(self.X, da.Array)
+        return not isinstance(self.first, da.Array)
+
+    def to_count(self, *, by_label):
+        """The labels and weights that tell how many rows count, or what else has as many rows and is read sooner."""
+        y = self.y if by_label or self.weight is None else None
+        if self.is_frame:
+            y = self.X[[]] if y is None and self.weight is None else y  # not len(X), which forgets X.partitions
+            # simplify asks files for these columns alone, and joins no partitions
+            return _Chunks(None, *(None if part is None else part.simplify() for part in (y, self.weight)))
+        return _Chunks(self.X if y is None and self.weight is None else None, y, self.weight)
 
     def map(self, function, shared, meta):
         """Collection of what a task makes of each chunk, in the same chunks."""
-        declared = self.X._meta if self.is_frame else self.X.shape[1]
+        declared = None if self.X is None else self.X._meta if self.is_frame else self.X.shape[1]
         # one value for all tasks, so that it travels to each worker once
         shared = dask.delayed((function, shared, declared), traverse=False)
         name = function.__name__.removeprefix("_")  # as the dashboard shows it
         if self.is_frame:
-            numbers = dd.from_pandas(pd.Series(range(self.X.npartitions)), chunksize=1, sort=False)
-            X, y, weight = (None if part is None else _as_cut(part) for part in (self.X, self.y, self.weight))
+            numbers = dd.from_pandas(pd.Series(range(self.first.npartitions)), chunksize=1, sort=False)
+            parts = [None if part is None else _as_cut(part) for part in (self.X, self.y, self.weight)]
             return dd.map_partitions(
                 _on_partition,
-                X,  # the first, whose divisions the result has
-                y,
-                weight,
+                next(part for part in parts if part is not None),  # whose divisions the result has
+                *parts,
                 numbers,
                 shared,
                 meta=meta,
@@ -355,10 +370,10 @@ class _Chunks:
                 align_dataframes=False,
                 enforce_metadata=False,
             )
-        parts = [(self.X, "ij")]
-        parts += [(None, None) if part is None else (part, "ik"[: part.ndim]) for part in (self.y, self.weight)]
-        parts.append((da.arange(self.X.numblocks[0], chunks=1), "i"))
-        weights = da.blockwise(
+        parts = [(self.X, "ij"), (self.y, "ik"), (self.weight, "ik")]
+        parts = [(None, None) if part is None else (part, index[: part.ndim]) for part, index in parts]
+        parts.append((da.arange(self.first.numblocks[0], chunks=1), "i"))
+        values = da.blockwise(
             _on_block,
             "i",
             *(argument for pair in parts for argument in pair),
@@ -370,7 +385,7 @@ class _Chunks:
             concatenate=None,
         )
         # blockwise takes the chunks from the numbers, of which each has one
-        return da.Array(weights.dask, weights.name, chunks=(self.X.chunks[0],), dtype=meta.dtype, meta=meta)
+        return da.Array(values.dask, values.name, chunks=(self.first.chunks[0],), dtype=meta.dtype, meta=meta)
 
     def tasks(self, function, shared):
         """One delayed value per chunk, in their order."""
@@ -439,7 +454,7 @@ def _on_block(X, y, weight, number, shared):
     function, shared, n_features = shared
     X, y, weight = (part[0] if isinstance(part, list) else part for part in (X, y, weight))
     with _naming_the_chunk(int(number[0])):
-        if X.shape[1] != n_features:
+        if X is not None and X.shape[1] != n_features:
             raise ValueError(
                 f"This chunk of X has {X.shape[1]} features, and X has {n_features} by its shape. Look at what made "
                 "the chunk."
@@ -447,20 +462,26 @@ def _on_block(X, y, weight, number, shared):
         return function(int(number[0]), Given(X, y, sample_weight=weight), shared)
 
 
-def _on_partition(X, y, weight, number, shared):
+def _on_partition(_, X, y, weight, number, shared):
     """A task on one partition of each frame."""
     function, shared, declared = shared
     number = int(number.iloc[0])
     with _naming_the_chunk(number):
-        X = Container.of(declared).bring(X, "X", needs_frame=True)
-        numbers = pd.api.types.is_numeric_dtype
-        for name, dtype in X.dtypes.items() if len(X) else ():
-            if numbers(declared[name].dtype) and not numbers(dtype):
-                raise ValueError(
-                    f"Column {name!r} of this chunk of X holds {dtype}, and X.dtypes says numbers. Correct the meta of "
-                    "the frame."
-                )
+        X = None if X is None else _as_declared(X, declared)
         return function(number, Given(X, y, sample_weight=weight), shared)
+
+
+def _as_declared(X, declared):
+    """A partition with the columns, in their order, that its frame says it has."""
+    X = Container.of(declared).bring(X, "X", needs_frame=True)
+    numbers = pd.api.types.is_numeric_dtype
+    for name, dtype in X.dtypes.items() if len(X) else ():
+        if numbers(declared[name].dtype) and not numbers(dtype):
+            raise ValueError(
+                f"Column {name!r} of this chunk of X holds {dtype}, and X.dtypes says numbers. Correct the meta of "
+                "the frame."
+            )
+    return X
 
 
 @contextmanager
@@ -505,42 +526,29 @@ def _has_no_weight(given):
 # The sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Plan:
     """How rows are drawn.
 
     Attributes
     ----------
-    size : int
-        Number of rows aimed at.
     seed : int
     by_label : bool
         Whether labels are to have the same number of rows, as far as they have so many.
     finite : bool
         Whether rows of arrays must be finite as they come.
+    chances : Series or None
+        Chance of a row to be drawn, by label; None before rows are counted.
     """
 
-    size: int
     seed: int
     by_label: bool
     finite: bool = False
+    chances: pd.Series | None = None
 
-    def check(self, X, numbers):
-        """Refuse drawn rows while their numbers in the chunk are known."""
-        if self.finite and not isinstance(X, pd.DataFrame):
-            embed(None, X, "X", kept=numbers)
-
-    def labels(self, y, n):
-        """Code of each row's label, and by label, in the order of the codes, the number of rows."""
-        labels = pd.DataFrame(clean_labels(y, "y") if self.by_label else np.zeros(n))
-        groups = labels.groupby(list(labels.columns), sort=False)
-        n_rows = groups.size()
-        n_rows.index.names = [None] * labels.shape[1]  # numbers would be looked up among the labels
-        return groups.ngroup().to_numpy(), n_rows
-
-    def chances(self, n_rows):
-        """Chance of the rows of each label to be drawn."""
-        left, level = float(self.size), np.inf
+    def for_all(self, n_rows, size):
+        """The plan under which about ``size`` rows are drawn of ``n_rows`` by label."""
+        left, level = float(size), np.inf
         counts = np.sort(n_rows.to_numpy())
         for k, count in enumerate(counts):
             share = left / (len(counts) - k)
@@ -548,58 +556,92 @@ class _Plan:
                 level = max(share, _LEAST_PER_LABEL)
                 break
             left -= count
-        return np.minimum(1.0, level / n_rows)
+        return replace(self, chances=np.minimum(1.0, level / n_rows))
+
+    def check(self, X, numbers):
+        """Refuse drawn rows while their numbers in the chunk are known."""
+        if self.finite and len(numbers) and not isinstance(X, pd.DataFrame):
+            embed(None, X, "X", kept=numbers)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
     """Rows drawn from some chunks, in their order.
 
-    A row is in the sample if its number is below the chance of its label. The chance falls as more rows of the label
-    are met; then rows leave, and the sample is that of all rows, whatever the parts were.
-
     Attributes
     ----------
-    plan : _Plan
     X : rows
     y : ndarray or None
     weight : ndarray of shape (n,) or None
-    numbers : ndarray of shape (n,)
-        Uniform on [0, 1).
-    n_rows : Series
-        Number of rows with weight, drawn or not, by label.
+    chances : ndarray of shape (n,)
+        Chance that each row had to be drawn.
     """
 
-    plan: _Plan
     X: Any
     y: np.ndarray | None
     weight: np.ndarray | None
-    numbers: np.ndarray
-    n_rows: pd.Series
-
-    def chances(self):
-        """Chance of each row."""
-        codes, here = self.plan.labels(self.y, len(self.numbers))
-        return self.plan.chances(self.n_rows).reindex(here.index).to_numpy()[codes]
-
-    def drawn(self):
-        """The sample without the rows that are not drawn."""
-        return self.take(self.drawn_rows())
-
-    def drawn_rows(self):
-        """Indices of the rows that are drawn."""
-        return np.flatnonzero(self.numbers < self.chances())
-
-    def take(self, index):
-        y, weight, numbers = (None if x is None else x[index] for x in (self.y, self.weight, self.numbers))
-        return replace(self, X=safe_indexing(self.X, index), y=y, weight=weight, numbers=numbers)
+    chances: np.ndarray
 
     def weight_of_all(self):
         """Weights under which the sample stands for all rows; None where it is all rows, without weights."""
-        chances = self.chances()
-        if self.weight is None and (chances == 1.0).all():
+        if self.weight is None and (self.chances == 1.0).all():
             return None
-        return (1.0 if self.weight is None else self.weight) / chances
+        return (1.0 if self.weight is None else self.weight) / self.chances
+
+
+def _sample(chunks, plan, size):
+    """Rows drawn from all chunks; None where no row counts."""
+    n_rows = _rows_by_label(chunks, plan)
+    if n_rows is not None:
+        plan = plan.for_all(n_rows, size)
+    # where no row counts there may still be a chunk to blame
+    return _join(dask.compute(*chunks.tasks(_draw, plan), traverse=False))
+
+
+def _rows_by_label(chunks, plan):
+    """Number of rows with weight by label, all under one where labels do not matter; None where there are none.
+
+    Rows themselves are not read, unless there is nothing else to count.
+    """
+    if not (plan.by_label or chunks.is_frame or chunks.weight is not None or np.isnan(chunks.X.shape[0])):
+        return pd.Series({0.0: chunks.X.shape[0]}) if len(chunks.X) else None
+    return _total(chunks.to_count(by_label=plan.by_label).tasks(_count, plan), _add_up)
+
+
+def _count(number, given, plan):
+    """Number of rows with weight in one chunk by label; None where there are none.
+
+    Where labels and weights do not pair, nothing is counted: the draw, which knows how many rows there are, refuses
+    them.
+    """
+    weight = given.sample_weight
+    n, *others = [num_samples(part) for part in (given.y, weight, given.X) if part is not None]
+    if n == 0 or any(other != n for other in others) or (weight is not None and not np.any(weight)):
+        return None
+    weight = None if weight is None else check_weights(weight, "sample_weight", n)
+    labels = clean_labels(given.y, "y") if plan.by_label else np.zeros(n)
+    codes, names = _coded(labels if weight is None else labels[weight > 0])
+    return pd.Series(np.bincount(codes), names)
+
+
+def _add_up(counts):
+    """Number of rows by label in several parts."""
+    counts = [part for part in counts if part is not None]
+    if len(counts) < 2:
+        return counts[0] if counts else None
+    counts = pd.concat(counts)
+    return counts.groupby(level=list(range(counts.index.nlevels)), sort=False).sum()
+
+
+def _coded(labels):
+    """Code of each row's label, and the labels in the order of their codes."""
+    if labels.ndim == 1:
+        codes, names = pd.factorize(labels)
+        return codes, pd.Index(names)
+    groups = pd.DataFrame(labels).groupby(list(range(labels.shape[1])), sort=False)
+    names = groups.size().index
+    names.names = [None] * labels.shape[1]  # numbers would be looked up among the labels
+    return groups.ngroup().to_numpy(), names
 
 
 def _draw(number, given, plan):
@@ -610,30 +652,27 @@ def _draw(number, given, plan):
     check_index(X=X, y=y, sample_weight=given.sample_weight)
     weight = None if given.sample_weight is None else check_weights(given.sample_weight, "sample_weight", n)
     y = None if y is None else clean_labels(y, "y") if plan.by_label else np.asarray(y)
+    codes, names = _coded(y if plan.by_label else np.zeros(n))
+    chances = plan.chances.reindex(names).to_numpy()[codes]
     rng = np.random.default_rng(np.random.SeedSequence(plan.seed, spawn_key=(number,)))
-    kept = np.arange(n) if weight is None else np.flatnonzero(weight > 0)
-    _, n_rows = plan.labels(None if y is None else y[kept], n)
-    sample = _Sample(plan, X, y, weight, rng.random(n), n_rows)
-    sample = sample if weight is None else sample.take(kept)
-    drawn = sample.drawn_rows()
-    sample = sample.take(drawn)
-    plan.check(sample.X, kept[drawn])
-    return sample
+    chosen = rng.random(n) < chances
+    drawn = np.flatnonzero(chosen if weight is None else chosen & (weight > 0))
+    X = safe_indexing(X, drawn)
+    plan.check(X, drawn)
+    y, weight = (None if values is None else values[drawn] for values in (y, weight))
+    return _Sample(X, y, weight, chances[drawn])
 
 
 def _join(samples):
-    """The sample of several parts, in their order."""
+    """The sample of several chunks, in their order."""
     samples = [sample for sample in samples if sample is not None]
-    if len(samples) < 2:
-        return samples[0] if samples else None
-    first = samples[0]
-    n_rows = pd.concat([sample.n_rows for sample in samples])
-    n_rows = n_rows.groupby(level=list(range(n_rows.index.nlevels)), sort=False).sum()
-    y, weight, numbers = (
-        None if getattr(first, name) is None else np.concatenate([getattr(sample, name) for sample in samples])
-        for name in ("y", "weight", "numbers")
+    if not samples:
+        return None
+    y, weight, chances = (
+        None if getattr(samples[0], name) is None else np.concatenate([getattr(sample, name) for sample in samples])
+        for name in ("y", "weight", "chances")
     )
-    return _Sample(first.plan, _stacked([sample.X for sample in samples]), y, weight, numbers, n_rows).drawn()
+    return _Sample(_stacked([sample.X for sample in samples]), y, weight, chances)
 
 
 def _stacked(parts):

@@ -301,13 +301,20 @@ def test_a_trusted_set_of_dask_is_computed(sets):
 # The sample
 
 
-def plan(size, by_label=True):
-    return skotw_dask._Plan(size, 0, by_label)
+def drawn(X, y=None, weight=None, size=200, *, by_label=True, chunk=300):
+    """The sample of arrays that are cut into chunks."""
+    chunks = skotw_dask._Chunks.of(*chunked(X, y, weight, chunk=chunk))
+    return skotw_dask._sample(chunks, skotw_dask._Plan(0, by_label), size)
+
+
+def numbered(n):
+    """Rows that hold their number."""
+    return np.arange(n)[:, None]
 
 
 def test_rare_labels_are_drawn_more_often_and_counted_for_less():
     y = np.repeat(["a", "b", "c"], [5, 50, 20_000])
-    sample = skotw_dask._draw(0, skotw_dask.Given(np.arange(len(y))[:, None], y), plan(400))
+    sample = drawn(numbered(len(y)), y, size=400, chunk=len(y))
     names, counts = np.unique(sample.y, return_counts=True)
     assert names.tolist() == ["a", "b", "c"]
     assert counts[:2].tolist() == [5, 50]
@@ -317,33 +324,140 @@ def test_rare_labels_are_drawn_more_often_and_counted_for_less():
     assert_allclose(weight[sample.y == "c"], 20_000 / 345)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "text", "columns", "types that differ"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_is_drawn_if_its_number_is_below_the_chance_of_its_label(kind, weighted):
+    """Numbers go by chunk and row, and chances by all rows that count, whatever a chunk has of them."""
+    codes = np.repeat(np.arange(4), [2700, 240, 40, 20])  # no chunk has all labels
+    y = {
+        "numbers": codes,
+        "text": np.array(["a", "bb", "ccc", "dddd"])[codes],
+        "columns": np.stack([codes // 2, codes % 2], axis=1),
+        "types that differ": np.where(codes == 3, codes + 0.5, codes.astype(object)),
+    }[kind]
+    weight = np.ones(3000)
+    if weighted:
+        weight[::3] = weight[600:900] = 0.0
+    numbers = [np.random.default_rng(np.random.SeedSequence(0, spawn_key=(k,))).random(300) for k in range(10)]
+    n_rows = np.bincount(codes[weight > 0])
+    shared = (200 - n_rows[2:].sum()) / 2  # what the rare labels leave to the others
+    chance = np.minimum(1.0, [shared / n_rows[0], shared / n_rows[1], 1.0, 1.0])[codes]
+    expected = np.flatnonzero((np.concatenate(numbers) < chance) & (weight > 0))
+    sample = drawn(numbered(3000), y, weight if weighted else None)
+    assert_array_equal(sample.X[:, 0], expected)
+    assert_array_equal(sample.y, y[expected])
+    assert_allclose(sample.weight_of_all(), 1.0 / chance[expected])
+
+
+def test_a_chunk_hands_on_no_more_than_its_share(monkeypatch):
+    joined, join = [], skotw_dask._join
+    monkeypatch.setattr(skotw_dask, "_join", lambda samples: joined.append(samples) or join(samples))
+    y = np.random.default_rng(0).choice(2, 20_000, p=[0.9, 0.1])
+    sample = drawn(numbered(20_000), y, size=400, chunk=1000)
+    sizes = np.array([len(part.X) for part in joined[0]])
+    assert len(sizes) == 20
+    assert sizes.max() < 20 + 4 * np.sqrt(20)
+    assert sizes.sum() == len(sample.X)
+
+
 @pytest.mark.parametrize("fan_in", [2, 3, 8])
-def test_the_sample_does_not_depend_on_the_tree(fan_in, monkeypatch):
-    rng = np.random.default_rng(0)
-    y = rng.choice(4, 3000, p=[0.9, 0.07, 0.02, 0.01])
-    X = np.arange(3000)[:, None]
-    given = [skotw_dask.Given(X[rows], y[rows]) for rows in np.array_split(np.arange(3000), 11)]
-    parts = [skotw_dask._draw(k, chunk, plan(200)) for k, chunk in enumerate(given)]
+def test_counts_do_not_depend_on_the_tree(fan_in, monkeypatch):
     monkeypatch.setattr(skotw_dask, "_FAN_IN", fan_in)
-    tree = skotw_dask._total([dask.delayed(part) for part in parts], skotw_dask._join)
-    everything = [skotw_dask._draw(k, chunk, plan(10**6)) for k, chunk in enumerate(given)]
-    flat = skotw_dask._join([skotw_dask.replace(part, plan=plan(200)) for part in everything])
-    assert_array_equal(tree.X, flat.X)
-    assert (np.diff(tree.X[:, 0]) > 0).all()  # in the order of the rows
-    assert_array_equal(tree.n_rows.sort_index(), np.bincount(y))
-    assert_allclose(tree.weight_of_all()[tree.y == 0].sum(), np.sum(y == 0), rtol=0.5)
+    y = np.random.default_rng(0).choice(4, 3000, p=[0.9, 0.07, 0.02, 0.01])
+    chunks = skotw_dask._Chunks.of(*chunked(numbered(3000), y, None))
+    n_rows = skotw_dask._rows_by_label(chunks, skotw_dask._Plan(0, by_label=True))
+    assert_array_equal(n_rows.sort_index(), np.bincount(y))
 
 
 def test_all_rows_are_drawn_where_there_are_no_more():
     y = np.array([0, 0, 0, 1])
     weight = np.array([1.0, 0.0, 2.0, 3.0])
-    sample = skotw_dask._draw(0, skotw_dask.Given(np.eye(4), y, sample_weight=weight), plan(3))
+    sample = drawn(np.eye(4), y, weight, size=3)
     assert_array_equal(sample.X, np.eye(4)[[0, 2, 3]])
     assert_array_equal(sample.weight_of_all(), [1.0, 2.0, 3.0])
-    sample = skotw_dask._draw(0, skotw_dask.Given(np.eye(4), y), plan(4))
-    assert sample.weight_of_all() is None
-    sample = skotw_dask._draw(0, skotw_dask.Given(np.eye(4)), plan(4, by_label=False))
-    assert len(sample.X) == 4
+    assert drawn(np.eye(4), y, size=4).weight_of_all() is None
+    assert len(drawn(np.eye(4), size=4, by_label=False).X) == 4
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_rows_without_weight_do_not_count_where_labels_do_not_matter(labelled):
+    weight = np.zeros(4000)
+    weight[::4] = 2.0
+    sample = drawn(numbered(4000), np.arange(4000.0) if labelled else None, weight, size=400, by_label=False)
+    assert abs(len(sample.X) - 400) < 4 * np.sqrt(400 * 0.6)
+    assert_allclose(sample.weight_of_all(), 2.0 * 1000 / 400)
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("by_label", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_are_counted_without_a_look_at_them(known, by_label, weighted):
+    reads = []
+
+    def read(block, name):
+        reads.append(name)
+        return block
+
+    def part(values, name):
+        values = chunked(values)[0].map_blocks(read, name, meta=values[:0])
+        return values if known else values[chunked(np.arange(180) < 100)[0]]
+
+    X, y = part(numbered(180), "X"), part(np.arange(180) % 3, "y")
+    weight = part(np.arange(180) % 2, "weight") if weighted else None
+    chunks, plan = skotw_dask._Chunks(X, y, weight), skotw_dask._Plan(0, by_label)
+    n_rows = skotw_dask._rows_by_label(chunks, plan)
+    assert n_rows.sum() == (180 if known else 100) // (2 if weighted else 1)
+    expected = {"y"} if by_label else set()
+    expected |= {"weight"} if weighted else set()
+    assert set(reads) == (expected if known else expected or {"y"})
+    # rows of which nothing else is known
+    reads.clear()
+    n_rows = skotw_dask._rows_by_label(skotw_dask._Chunks(X, None, None), skotw_dask._Plan(0, by_label=False))
+    assert n_rows.tolist() == [180 if known else 100]
+    assert set(reads) == (set() if known else {"X"})
+
+
+@pytest.fixture
+def files():
+    """A frame of four parts that are read by columns, and the columns that were read."""
+    frame = pd.DataFrame({"x0": np.arange(80.0), "x1": 1.0, "y": np.arange(80) % 2, "weight": np.arange(80) % 4 / 2})
+    reads = []
+
+    def read(number, columns=None):
+        reads.append(None if columns is None else tuple(columns))
+        part = frame[number * 20 : number * 20 + 20]
+        return part if columns is None else part[columns]
+
+    rows = dd.from_map(read, range(4), meta=frame[:0])
+    reads.clear()
+    return rows, reads
+
+
+def test_frames_are_counted_by_the_columns_that_count(files):
+    rows, reads = files
+    X, by_label, not_by_label = rows[["x0", "x1"]], skotw_dask._Plan(0, True), skotw_dask._Plan(0, False)
+    for y, weight, plan, n_rows, columns in (
+        ("y", None, by_label, [40, 40], {("y",)}),
+        ("y", "weight", by_label, [20, 40], {("y",), ("weight",)}),
+        ("y", "weight", not_by_label, [60], {("weight",)}),
+        ("y", None, not_by_label, [80], {("y",)}),
+    ):
+        reads.clear()
+        chunks = skotw_dask._Chunks.of(X, rows[y], None if weight is None else rows[weight])
+        assert skotw_dask._rows_by_label(chunks, plan).sort_index().tolist() == n_rows
+        assert set(reads) == columns
+    some = X.partitions[1:]
+    assert skotw_dask._rows_by_label(skotw_dask._Chunks.of(some, None, None), not_by_label).tolist() == [60]
+
+
+def test_a_count_names_the_partition_to_blame(files):
+    rows, _ = files
+    y = rows["y"].where(rows["x0"] != 45.0)  # the sixth row of the third part
+    weight = rows["weight"].where(rows["x0"] != 45.0, -1.0)
+    for labels, weights, match in ((y, None, "first in row 5"), (rows["y"], weight, "must not be negative")):
+        with pytest.raises(ValueError, match=match) as raised:
+            DaskSampleWeighter().fit(rows[["x0", "x1"]], labels, np.eye(2), [0, 1], sample_weight=weights)
+        assert raised.value.__notes__ == ["This happened in chunk 2 of X, counted from 0."]
 
 
 # ------------------------------------------------------------------------------------------------
