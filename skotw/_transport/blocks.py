@@ -6,14 +6,15 @@ Rows are sorted by group (by class, say). What is added up for each group takes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from threading import Lock, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from array_api_compat import is_numpy_namespace
@@ -45,8 +46,7 @@ class Compute:
     cache_bytes: int = 2**30
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Rows ``start`` to ``stop``, all of one group."""
 
     group: int
@@ -116,6 +116,18 @@ class Partition:
     def merged(self) -> Partition:
         """All rows as one group: blocks do not stop where groups do."""
         return Partition.of([self.n_rows], self.block_rows)
+
+    def runs(self, block: Block) -> list[tuple[int, slice]]:
+        """Groups of the rows of any block, and where in the block they lie."""
+        start, runs = block.start, []
+        for group in range(bisect_right(self.edges, start) - 1, self.n_groups):
+            if start == block.stop:
+                break
+            stop = min(self.edges[group + 1], block.stop)
+            if start < stop:
+                runs.append((group, slice(start - block.start, stop - block.start)))
+            start = stop
+        return runs
 
 
 def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
@@ -209,7 +221,7 @@ def for_blocks(
     """
     ours = is_numpy_namespace(xp)
     # a thread is worth its start from about one full block on
-    n_threads = min(compute.n_threads, sum(b.n_rows for b in partition.blocks) // partition.block_rows) if ours else 1
+    n_threads = min(compute.n_threads, partition.span // partition.block_rows) if ours else 1
     with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
             work: dict[str, Any] = {}
@@ -298,4 +310,28 @@ def sum_blocks(
         combine(out[block.group], value, out=out[block.group])
 
     for_blocks(function, partition, compute, xp, add)
+    return out
+
+
+def sum_groups(
+    function: Callable[[Block, list[tuple[int, slice]], dict[str, Any]], Iterable[NDArray[Any]]],
+    partition: Partition,
+    compute: Compute,
+    xp: Any,
+    out: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Add arrays to ``out[group]`` in float64, as :func:`sum_blocks`, of blocks that do not stop where groups do.
+
+    ``function(block, runs, work)`` returns one array for each of the block's runs, which :meth:`Partition.runs` has.
+    """
+
+    def of_runs(block: Block, work: dict[str, Any]) -> tuple[list[tuple[int, slice]], Iterable[NDArray[Any]]]:
+        runs = partition.runs(block)
+        return runs, function(block, runs, work)
+
+    def add(block: Block, found: tuple[list[tuple[int, slice]], Iterable[NDArray[Any]]]) -> None:
+        for (group, _), value in zip(*found, strict=True):
+            out[group] += value
+
+    for_blocks(of_runs, partition.merged(), compute, xp, add)
     return out

@@ -884,20 +884,21 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         self.cost_scale_ = fitted.basis.cost_scale
         self.reg_ = fitted.basis.reg
         self.label_reliability_ = fitted.reliability
-        mass = fitted.group_mass[fitted.groups]
+        groups_met = fitted.groups
+        mass = fitted.group_mass[groups_met]
         self.class_mass_ = like(mass / mass.sum(), reference)
-        names = fitted.target.group_names()
         if fitted.target.kind == "classes":
-            self.classes_ = fitted.target.labels[fitted.groups]
-        elif names:
-            self.classes_ = [names[group] for group in fitted.groups]
-        line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
-        line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+            self.classes_ = fitted.target.labels[groups_met]
+        elif names := fitted.target.group_names():
+            self.classes_ = [names[group] for group in groups_met]
         if sample_weight is not None:
             self.sample_weight_ = sample_weight
             self.effective_sample_size_ = effective_sample_size(sample_weight)
-            line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
+            line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
+            line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+            if sample_weight is not None:
+                line += f", effective sample size {self.effective_sample_size_:.1f}"
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
 
 

@@ -109,6 +109,7 @@ def _far_share(X, X_meta, some):
     """Share of the numbers of the meta set that lie far outside the range of those of some training rows."""
     far, n_values = 0, 0
     for column, meta in _number_pairs(X, X_meta, some):
+        column = np.asfortranarray(column)  # of which bounds are found in half the time
         low, high = np.fmin.reduce(column, axis=0), np.fmax.reduce(column, axis=0)
         varies = np.isfinite(high - low) & (high > low)
         reach = (high - low) / 2
@@ -127,7 +128,7 @@ def _number_pairs(X, X_meta, some):
         return
     pair = [_plain_numbers(rows) for rows in (X, X_meta)]
     if all(rows is not None for rows in pair):
-        yield pair[0][some].astype(np.float64), pair[1].astype(np.float64)
+        yield tuple(np.asarray(rows, dtype=np.float64) for rows in (pair[0][some], pair[1]))
 
 
 def _plain_numbers(X):
@@ -169,7 +170,7 @@ def warn_repeated(X, X_meta, *, rows="rows", remedy=TAKE_THEM_OUT):
 def _hashed(X, X_meta):
     """Hashes of the training rows that may be meta rows, of the meta rows, and a way to those of all training rows.
 
-    None for rows that have no hash. Rows of both sets have the same hash where they are equal.
+    None for rows that have no hash, and where no training row may be one. Rows of both sets have the same hash where they are equal.
     """
     if sparse.issparse(X) or sparse.issparse(X_meta):
         if not all(sparse.issparse(rows) or _plain_numbers(rows) is not None for rows in (X, X_meta)):
@@ -196,11 +197,11 @@ def _hashed(X, X_meta):
 def _hashed_arrays(X, X_meta):
     X_meta = X_meta.astype(X.dtype) if X.dtype.kind == "f" else X_meta
     # hashing all rows is dear, and most can be told apart by the one feature in which the meta rows differ most
-    some = np.unique(np.linspace(0, X.shape[1] - 1, min(X.shape[1], _MOST_FEATURES)).astype(np.intp))
-    sorted_meta = np.sort(X_meta[:, some], axis=0)
-    best = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
-    suspects = np.flatnonzero(_is_among(X[:, some[best]].copy(), sorted_meta[:, best]))
-    return hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)
+    step = -(-X.shape[1] // _MOST_FEATURES)
+    sorted_meta = np.sort(X_meta[:, ::step], axis=0)
+    best = int((sorted_meta[1:] != sorted_meta[:-1]).sum(axis=0).argmax())
+    suspects = _is_among(X[:, best * step].copy(), sorted_meta[:, best]).nonzero()[0]
+    return (hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)) if len(suspects) else None
 
 
 def _hashed_frames(X, X_meta):
@@ -233,7 +234,7 @@ def _is_among(values, known):
     seen = np.zeros(1 << _BITS_OF_A_LOOK, dtype=bool)
     seen[_few_bits(known)] = True
     out = seen[_few_bits(values)] | (values != values)
-    some = np.flatnonzero(out)
+    some = out.nonzero()[0]
     place = np.searchsorted(known, values[some]).clip(max=len(known) - 1)
     out[some] = (known[place] == values[some]) | ((values[some] != values[some]) & (known[-1] != known[-1]))
     return out
