@@ -81,8 +81,15 @@ def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
             f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. Look whether "
             "the sets are swapped: the order is fit(X, y, X_meta, y_meta)."
         )
+    X, X_meta = _numbers_of_frames(X, X_meta)
     warn_far(X, X_meta, stream=stream)
     warn_repeated(X, X_meta)
+
+
+def _numbers_of_frames(X, X_meta):
+    """Frames of the same columns, all of them plain numbers, as two arrays; all else as it is."""
+    frames = is_frame(X) and is_frame(X_meta) and set(X.columns) == set(X_meta.columns)
+    return (paired_numbers(X, X_meta) if frames else None) or (X, X_meta)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -120,11 +127,10 @@ def _far_share(X, X_meta, some):
 
 def _number_pairs(X, X_meta, some):
     """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
+    X, X_meta = _numbers_of_frames(X, X_meta)
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) != set(X_meta.columns):
-            return
-        pair = paired_numbers(X[some], X_meta)
-        yield from paired_columns(X[some], X_meta, numbers_only=True) if pair is None else [pair]
+        if set(X.columns) == set(X_meta.columns):
+            yield from paired_columns(X[some], X_meta, numbers_only=True)
         return
     pair = [_plain_numbers(rows) for rows in (X, X_meta)]
     if all(rows is not None for rows in pair):
@@ -170,18 +176,17 @@ def warn_repeated(X, X_meta, *, rows="rows", remedy=TAKE_THEM_OUT):
 def _hashed(X, X_meta):
     """Hashes of the training rows that may be meta rows, of the meta rows, and a way to those of all training rows.
 
-    None for rows that have no hash, and where no training row may be one. Rows of both sets have the same hash where they are equal.
+    None for rows that have no hash, and where no training row may be a meta row. Rows of both sets have the same hash
+    where they are equal.
     """
+    X, X_meta = _numbers_of_frames(X, X_meta)
     if sparse.issparse(X) or sparse.issparse(X_meta):
         if not all(sparse.issparse(rows) or _plain_numbers(rows) is not None for rows in (X, X_meta)):
             return None
         keys = hash_sparse(sparse.csr_array(X))
         return keys, hash_sparse(sparse.csr_array(X_meta)), lambda: keys
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) != set(X_meta.columns):
-            return None
-        pair = paired_numbers(X, X_meta)
-        return _hashed_frames(X, X_meta) if pair is None else _hashed_arrays(*pair)
+        return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
     if is_records(X) and is_records(X_meta):
         try:
             keys, meta = (np.array([hash(row) for row in rows]) for rows in (X, X_meta))
