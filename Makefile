@@ -7,7 +7,7 @@
 #     make test PYTHON=python3.13 EXTRAS=dev,plot
 
 PYTHON ?= python3
-EXTRAS ?= dev,plot,deep,distributed,dask,interop
+EXTRAS ?= dev,plot,deep,distributed,dask,fast,interop
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
 # Processes that share the tests; a later `-n0` in PYTEST_ARGS is for a debugger.
@@ -49,7 +49,7 @@ test: $(TEST_ENV) ## run the tests and the examples in docstrings
 
 # No torch here: its old builds bring CUDA with them.
 test-oldest: ## the same with the oldest supported Python and dependencies, those of constraints-oldest.txt
-	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,dask,interop \
+	$(MAKE) --no-print-directory test PYTHON=python3.11 VENV=.venv-oldest EXTRAS=dev,plot,dask,fast,interop \
 		CONSTRAINTS=constraints-oldest.txt
 
 demo: $(DEMO_ENV) ## what trusted rows buy, on digits and on a reviewed table: two tables, two figures

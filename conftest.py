@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 _NEEDS = {
     "skotw/dask.py": ("dask", "pandas"),
     "skotw/deep/*": ("torch", "skorch"),
+    "skotw/_transport/compiled_power_sums.py": ("numba",),
     "skotw/_transport/fused_kernels.py": ("torch", "triton"),
     "skotw/plotting/*": ("matplotlib",),
 }

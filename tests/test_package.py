@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ PUBLIC_OBJECTS = [
 IMPORT_AND_REPORT = """
 import importlib.abc, sys
 
-optional = {"torch", "skorch", "matplotlib", "dask", "distributed"}
+optional = {"torch", "skorch", "matplotlib", "dask", "distributed", "numba"}
 attempts = []
 
 class Recorder(importlib.abc.MetaPathFinder):
@@ -123,7 +124,8 @@ def test_oldest_supported_versions_are_those_tested():
     pins = ROOT.joinpath("constraints-oldest.txt").read_text()
     tested = {name.lower(): version(pin) for name, pin in re.findall(r"^([\w-]+)==([\w.]+)$", pins, re.MULTILINE)}
     bounds = {}
-    for requirement in [*project["dependencies"], *extras["dev"], *extras["plot"], *extras["dask"], *extras["interop"]]:
+    tested_extras = [extras[name] for name in ("dev", "plot", "dask", "fast", "interop")]
+    for requirement in chain(project["dependencies"], *tested_extras):
         name, bound = re.match(r"([\w-]+)(?:\[.*?\])?>=([\d.]+)", requirement).groups()
         bounds[name.lower()] = version(bound)
     assert {name: tested.get(name) for name in bounds} == bounds

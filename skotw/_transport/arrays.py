@@ -27,14 +27,6 @@ def functions(X: Any) -> Any:
     return np if xp is _NUMPY else xp
 
 
-def row_sums(E: Any, factor: Any) -> Any:
-    """sum_j E_ij factor_j."""
-    # a product for each row takes NumPy half the time of one for all, unless rows are short
-    if isinstance(E, np.ndarray) and E.shape[1] >= 64 and hasattr(np, "vecdot"):
-        return np.vecdot(E, factor)
-    return functions(E).matmul(E, factor)
-
-
 def to_numpy(x: Any) -> NDArray[Any]:
     """``x`` as a NumPy array on the host."""
     if isinstance(x, np.ndarray):

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import half_precision
-from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, row_sums, to_numpy
+from skotw._transport.arrays import dtype_of, empty, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
+from skotw._transport.power_sums import PowerSums, power_sums
 from skotw._transport.problem import Problem, TransportResult
 
 TILE_COLUMNS = 256  # wider tiles gain less than fresh memory costs
@@ -91,8 +92,8 @@ class _Tile:
     blocks: Partition
     layout: Layout
     compute: Compute
+    powers: PowerSums
     storage: Any | None
-    reference: Any
     shift: NDArray[np.float64] | None = None  # of the shape of the table
     _shift: Any | None = None  # the same in the features' library
 
@@ -100,21 +101,18 @@ class _Tile:
     def width(self) -> int:
         return int(self.columns.stop - self.columns.start)
 
-    @cached_property
-    def functions(self) -> Any:
-        return functions(self.reference)
+    @property
+    def reference(self) -> Any:
+        return self.rows.weights
 
-    def evaluate(self, block: Block, work: dict[str, Any], fresh: bool) -> Any:
-        """E on the block; a stored one is fetched unless ``fresh``."""
-        stored = self._stored(block)
-        if stored is not None and not fresh:
-            return stored
+    def _exponents(self, block: Block, work: dict[str, Any]) -> Any:
+        """log2 of E on the block, in scratch memory."""
         L = self.kernel.block(block, self.columns, work)
         if self.shift is not None:
             for run in self.layout.runs(block, self.columns):
                 L[run.rows] -= run.of(self._shift)[None, :]
             L += self.rows.logarithm[block.rows][:, None]
-        return self.functions.exp2(L, out=L if stored is None else stored)
+        return L
 
     def _stored(self, block: Block) -> Any | None:
         """Where E of the block is held."""
@@ -125,17 +123,26 @@ class _Tile:
         return part.reshape((block.n_rows, self.width))
 
     def sums(self) -> NDArray[np.float64]:
-        matmul = self.functions.matmul
+        over_rows = self.powers.over_rows
         weights, ones, bare = self.rows.weights, self.rows.ones, self.shift is None
 
         def block_sums(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
-            E = self.evaluate(block, work, fresh=True)
+            L, stored = self._exponents(block, work), self._stored(block)
             row = weights[block.rows] if bare else ones[: block.n_rows]
-            runs = self.layout.runs(block, self.columns)
-            return [(run, to_numpy(matmul(row[run.rows], E[run.rows]))) for run in runs]
+            runs = list(self.layout.runs(block, self.columns))
+            kept = (None if stored is None else stored[run.rows] for run in runs)
+            return [(run, over_rows(L[run.rows], row[run.rows], E)) for run, E in zip(runs, kept, strict=True)]
 
         with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone with a shift
             return self._collect(block_sums, 0.0, np.add)
+
+    def row_sums(self, block: Block, work: dict[str, Any], factors: Any) -> Iterator[tuple[Run, Any]]:
+        """sum_j E_ij factor_j, with the row of the table of factors that applies."""
+        stored = self._stored(block)
+        E = self._exponents(block, work) if stored is None else stored
+        add_up = self.powers.over_columns if stored is None else self.powers.stored_over_columns
+        for run in self.layout.runs(block, self.columns):
+            yield run, add_up(E[run.rows], run.of(factors))
 
     def maxima(self) -> NDArray[np.float64]:
         """Largest log2 of p_i 2^L_ij."""
@@ -212,6 +219,7 @@ def _tiles(
     blocks: Partition,
     layout: Layout,
     compute: Compute,
+    powers: PowerSums,
     storage: Any | None,
     width: int,
 ) -> Iterator[_Tile]:
@@ -219,7 +227,7 @@ def _tiles(
     step = width or columns.stop - columns.start
     for start in range(columns.start, columns.stop, step):
         tile = slice(start, min(start + step, columns.stop))
-        yield _Tile(kernel, tile, rows, blocks, layout, compute, storage if width else None, rows.weights)
+        yield _Tile(kernel, tile, rows, blocks, layout, compute, powers, storage if width else None)
 
 
 @with_less_memory
@@ -229,9 +237,10 @@ def log_normalisers(
     """A_gj of :meth:`Problem.free_potentials`, (G, M): all that one chunk of a stream adds to the model."""
     rows = _RowWeights(a, np.zeros(partition.n_groups), partition, cost.reference)
     layout, kernel = PerGroup(partition.n_groups), cost.kernel(problem.rate)
+    powers = power_sums(cost.reference, math.prod(cost.shape))
     out = np.full((partition.n_groups, cost.shape[1]), -np.inf)
     for blocks, columns in problem.components(partition) if problem.hard else [(partition, problem.columns(0))]:
-        (tile,) = _tiles(kernel, rows, columns, blocks, layout, compute, None, width=0)
+        (tile,) = _tiles(kernel, rows, columns, blocks, layout, compute, powers, None, width=0)
         groups = sorted({block.group for block in blocks.blocks})
         sums = tile.sums()[groups]
         if not tile.lossless(sums, sums):
@@ -272,9 +281,8 @@ class _Columns:
         rows = self.tile.rows
 
         def block_rows(block: Block, work: dict[str, Any]) -> None:
-            E, out = self.tile.evaluate(block, work, fresh=False), weights[block.rows]
-            for run in self.tile.layout.runs(block, self.tile.columns):
-                value = row_sums(E[run.rows], run.of(scale))
+            out = weights[block.rows]
+            for run, value in self.tile.row_sums(block, work, scale):
                 out[run.rows] += value if self.tile.shift is not None else value * rows.weights[block.rows][run.rows]
 
         for_blocks(block_rows, self.tile.blocks, self.tile.compute, namespace(weights))
@@ -286,6 +294,7 @@ def _solved(
     """The columns in tiles."""
     rows = _RowWeights(a, problem.log_ratio, partition, cost.reference)
     layout, kernel = problem.layout(partition), cost.kernel(problem.rate)
+    powers = power_sums(cost.reference, math.prod(cost.shape))
     parts = [(blocks, columns, blocks.span, 0) for blocks, columns in problem.components(partition)]
     storage = None
     if tiled:
@@ -293,7 +302,7 @@ def _solved(
         size = max((n_rows * width for *_, n_rows, width in parts), default=0)
         storage = empty((size,), cost.reference)
     for blocks, columns, _, width in parts:
-        for tile in _tiles(kernel, rows, columns, blocks, layout, compute, storage, width):
+        for tile in _tiles(kernel, rows, columns, blocks, layout, compute, powers, storage, width):
             yield _Columns(tile, problem)
 
 

@@ -11,16 +11,18 @@ iterations grows with rho / eps. Both halves of an iteration share one evaluatio
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skotw._transport import exact
-from skotw._transport.arrays import dtype_of, empty, functions, like, namespace, row_sums, scratch, to_numpy
+from skotw._transport.arrays import dtype_of, empty, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
 from skotw._transport.cost import LOG2E, Cost, Kernel
 from skotw._transport.device_memory import with_less_memory
+from skotw._transport.power_sums import power_sums
 from skotw._transport.problem import Problem, TransportResult
 
 MAX_ITER = 10_000
@@ -36,6 +38,7 @@ class _Rows:
         self.kernel: Kernel = cost.kernel(problem.rate)
         self.problem = problem
         self.n_columns = cost.shape[1]
+        self.power_sums = power_sums(cost.reference, math.prod(cost.shape))
         self.n_stored = n_stored  # the rows whose cost is held between evaluations
         self.storage = empty((n_stored, self.n_columns), cost.reference) if n_stored else None
         self.filled: set[int] = set()
@@ -58,16 +61,17 @@ class _Rows:
     def log2_sums(self, block: Block, work: dict[str, Any]) -> Any:
         """The rows' base-2 logsumexp alone: the kernel times a vector, where that loses nothing that counts."""
         if self.factors is not None:
-            xp, f, columns = namespace(self.reference), functions(self.reference), self.problem.columns(block.group)
+            xp, columns = namespace(self.reference), self.problem.columns(block.group)
             with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone
-                E = self.kernel.block(block, columns, work)
-                E = f.exp2(E, out=E)
+                L = self.kernel.block(block, columns, work)
                 sums = scratch(work, "sums", (block.n_rows, 1), self.reference)[:, 0]
                 for run in self.layout.runs(block, columns):
-                    sums[run.rows] = row_sums(E[run.rows], run.of(self.factors[:, columns]))
+                    factors = run.of(self.factors[:, columns])
+                    sums[run.rows] = self.power_sums.over_columns(L[run.rows], factors)
             info = np.finfo(dtype_of(self.reference))
             if float(xp.min(sums)) > float(info.tiny) * 1e13 and float(xp.max(sums)) < float(info.max) * 1e-8:
-                return xp.log2(sums) + self.top
+                # in float64 even of float32 sums: what stands before the point would cost digits of the weight
+                return np.log2(to_numpy(sums), dtype=np.float64) + self.top
         return self.logsumexp(block, work)[2]
 
     def logsumexp(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -133,12 +133,3 @@ def test_arrays_are_made_where_a_tensor_is():
     assert arrays.empty((2,), nowhere).device == nowhere.device
     assert arrays.like(np.arange(3.0), nowhere).device == nowhere.device
     assert arrays.take(nowhere, np.array([0])).device == nowhere.device
-
-
-@dense
-@pytest.mark.parametrize("width", [3, 64, 200])
-def test_row_sums(make, width):
-    rng = np.random.default_rng(0)
-    E, factor = rng.random((50, 2 * width)), rng.random(width)
-    found = arrays.to_numpy(arrays.row_sums(make(E)[:, width:], make(factor)))
-    np.testing.assert_allclose(found, (E[:, width:] * factor).sum(axis=1), rtol=1e-12)

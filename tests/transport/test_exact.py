@@ -13,6 +13,7 @@ from skotw._transport.blocks import Compute, Partition
 from skotw._transport.cost import InnerProductCost, cosine_cost, unit_rows
 from skotw._transport.problem import Problem
 
+pytestmark = pytest.mark.usefixtures("ways_to_sum")
 NUMPY = namespace(np.empty(0))
 
 

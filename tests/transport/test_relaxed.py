@@ -16,6 +16,8 @@ SLICES = (slice(0, 2), slice(2, 5), slice(5, 6))
 GROUPS = np.repeat(np.arange(3), COUNTS)
 EPS = 0.1
 
+pytestmark = pytest.mark.usefixtures("ways_to_sum")
+
 
 class Dense:
     """A problem of three classes on dense matrices, and as the core takes it."""
