@@ -382,38 +382,31 @@ def _n_queries(n_groups, n_meta, max_bytes):
 
 
 class _Trusted:
-    """Trusted rows as queries meet them, each of which is asked about L labels.
-
-    Tables have a row of bins for every label and query, (L, Q, bins).
+    """Trusted rows as queries meet them.
 
     Attributes
     ----------
     codes : ndarray of shape (M,)
     query_row, query_class : ndarray of shape (Q,)
-    labels : ndarray of shape (L, Q)
-        The class c of the mathematics: the query's own, and where there are but two the other as well.
     n_bins : int
-    bins : ndarray of shape (L, Q, M)
-        Place of each row's bin in a table.
-    upper_share : ndarray of shape (Q, M)
-        The share of its mass that goes to the next bin.
-    share : ndarray of shape (1, Q, M)
+    bins, upper_share : ndarray of shape (Q, M)
+        Place of each row's bin in a table (Q, bins), and the share of its mass that goes to the next bin.
+    share : ndarray of shape (Q, M)
         Weight of each row within its class, 0 for the query itself.
-    gap : ndarray of shape (1, Q, M)
+    gap : ndarray of shape (Q, M)
         What the mean of a class loses without the row, as a multiple of the row's own distance from the mean.
     """
 
     def __init__(self, codes, weight, positions, query_row, n_bins):
         self.codes, self.query_row, self.query_class, self.n_bins = codes, query_row, codes[query_row], n_bins
-        own, self._n_rows = self.query_class, np.bincount(codes)
-        self.labels = np.array([own, 1 - own] if self.n_classes == 2 else [own])
-        asking = np.arange(self.labels.size).reshape(*self.labels.shape, 1)
+        n_queries = np.arange(len(query_row))
         lower = positions.astype(np.intp)
-        self.bins, self.upper_share = lower + n_bins * asking, positions - lower
-        self._class_of = codes + self.n_classes * asking
-        met = np.empty((1, *positions.shape))
+        self.bins, self.upper_share = lower + n_bins * n_queries[:, None], positions - lower
+        self._n_rows = np.bincount(codes)
+        self._class_of = codes + self.n_classes * n_queries[:, None]
+        met = np.empty(positions.shape)
         met[...] = weight
-        met[0, asking[0, :, 0], query_row] = 0.0
+        met[n_queries, query_row] = 0.0
         total = self._of_class(met)
         self.share = np.divide(met, total, out=met, where=total > 0)
         others = 1.0 - self.share
@@ -426,24 +419,22 @@ class _Trusted:
 
     def _of_class(self, values):
         """Sums over each query's rows of a class, at every row of the class."""
-        index = self._class_of[: len(values)]
-        return np.bincount(index.ravel(), values.ravel(), values[..., 0].size * self.n_classes)[index]
+        return np.bincount(self._class_of.ravel(), values.ravel(), len(values) * self.n_classes)[self._class_of]
 
     def histograms(self, values):
-        """Table of the values (L, Q, M) in the rows' bins."""
-        index, shape = self.bins[: len(values)].ravel(), (*values.shape[:2], self.n_bins)
-        upper = values * self.upper_share
-        out = np.bincount(index, (values - upper).ravel(), math.prod(shape))
-        out[1:] += np.bincount(index, upper.ravel(), math.prod(shape))[:-1]
-        return out.reshape(shape)
+        """Table (Q, bins) of the values (Q, M) in the rows' bins."""
+        upper, size = values * self.upper_share, len(values) * self.n_bins
+        out = np.bincount(self.bins.ravel(), (values - upper).ravel(), size)
+        out[1:] += np.bincount(self.bins.ravel(), upper.ravel(), size)[:-1]
+        return out.reshape(-1, self.n_bins)
 
     def read(self, table):
-        """What a table has for the rows, (L, Q, M)."""
+        """What a table (Q, bins) has for the rows, (Q, M)."""
         lower = table.take(self.bins)
         return lower + self.upper_share * (table.take(self.bins + 1) - lower)
 
     def without_row(self, values):
-        """What the class means of the rows' values (L, Q, M) gain if a row is left out, (L, Q, M)."""
+        """What the class means of the rows' values (Q, M) gain if a row is left out, (Q, M)."""
         return self.gap * (self._of_class(self.share * values) - values)
 
     def jackknife(self, query_part, gains, row_part):
@@ -477,13 +468,18 @@ def _gains_without(query_group):
 
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """The shares of each query for each label that it is asked about, and what they gain without a trusted row.
+    """The shares of each query for its own class, and what they gain if a trusted row is left out.
+
+    Of two classes y comes a second time, for the other class as c. The other shares say nothing new then: b is one less
+    what it is for the own class.
 
     Attributes
     ----------
-    a, b, y : ndarray of shape (L, Q)
-        y is the sum of y_c and y_r.
-    b_rows, y_rows : ndarray of shape (L, Q, M)
+    a, b : ndarray of shape (Q,)
+    y : ndarray of shape (L, Q)
+        The sum of y_c and y_r; L is 2 for two classes, and else 1.
+    b_rows : ndarray of shape (Q, M)
+    y_rows : ndarray of shape (L, Q, M)
     """
 
     a: np.ndarray
@@ -495,26 +491,27 @@ class _Shares:
     @classmethod
     def of(cls, histograms, mass, trusted):
         """Shares from histograms (K, Q, N_BINS) of the rows of K labels of that mass."""
-        n_classes, n_bins = trusted.n_classes, trusted.n_bins
-        table, whole = share_table(n_bins), histograms.reshape(n_classes, -1)
+        n_classes, own, n_bins = trusted.n_classes, trusted.query_class, trusted.n_bins
+        table = share_table(n_bins)
 
         def of_rest(whole, own):
             return (n_classes * whole - own) / (n_classes - 1)
 
-        S = histograms[trusted.labels, np.arange(histograms.shape[1]), :n_bins] / mass[trusted.labels][..., None]
-        mean_S = ((1.0 / n_classes / mass) @ whole).reshape(histograms.shape[1:])[:, :n_bins]
-        mine = trusted.codes == trusted.labels[..., None]
+        S = histograms[own, np.arange(len(own)), :n_bins] / mass[own, None]
+        mean_S = ((1.0 / n_classes / mass) @ histograms.reshape(n_classes, -1)).reshape(len(own), -1)[:, :n_bins]
+        mine = trusted.codes == own[:, None]
         T, mean_T = trusted.histograms(trusted.share * mine), trusted.histograms(trusted.share) / n_classes
         S_rest, T_rest = of_rest(mean_S, S), of_rest(mean_T, T)
         # mean shares for a row in each bin: of S and of T beside it, and its own beside the rest
         of_S, of_T, beside_rest = S @ table, T @ table, T_rest @ table.T
         equal = np.where(mine, 1.0, 1.0 / (n_classes - 1))
+        every_S = [of_S, S_rest @ table] if n_classes == 2 else [of_S]
         return cls(
-            a=(of_S * S_rest).sum(axis=2),
-            b=(of_T * T_rest).sum(axis=2),
-            y=(of_S * (T + T_rest)).sum(axis=2),
+            a=(of_S * S_rest).sum(axis=1),
+            b=(of_T * T_rest).sum(axis=1),
+            y=np.array([(of * (T + T_rest)).sum(axis=1) for of in every_S]),
             b_rows=trusted.without_row(equal * np.where(mine, trusted.read(beside_rest), trusted.read(of_T))),
-            y_rows=trusted.without_row(equal * trusted.read(of_S)),
+            y_rows=np.array([trusted.without_row(equal * trusted.read(of)) for of in every_S]),
         )
 
 
@@ -522,45 +519,42 @@ def _estimate(histograms, mass, trusted):
     """:class:`LabelReliability` from histograms (K, Q, N_BINS) of the K groups of that mass."""
     n_classes, own = len(mass), trusted.query_class
     seen = _Shares.of(histograms, mass, trusted)
+    b = seen.b - 0.5
     n_queries = np.bincount(own, minlength=n_classes)
     equal = 1.0 / n_queries[own]  # the queries of a class together count one
     # classes with one query vary beside each other, the others within
     gains = _gains_without(np.where(n_queries[own] > 1, own, n_classes))
 
+    def standard_error(of_b, rows_of_y=0.0, of_queries=0.0):
+        """Of sums over queries of factors (n, Q) times b, beside what else queries contribute and rows are worth."""
+        return trusted.jackknife(of_b * b + of_queries, gains, of_b @ seen.b_rows + rows_of_y)
+
     # (4)
-    a, b = seen.a[0], seen.b[0]
     asked_of = equal / np.count_nonzero(n_queries)
     overall = unclipped = overall_se = np.nan
-    separation = asked_of @ (b - 0.5)
+    separation = asked_of @ b
     if separation > _LEAST_SEPARATION:
-        unclipped = asked_of @ (a - 0.5) / separation
         part = asked_of / separation
-        of_queries, of_rows = part * (a - unclipped * b), -unclipped * (part @ seen.b_rows[0])
-        overall_se = trusted.jackknife(of_queries[None], gains, of_rows[None])[0]
+        unclipped = part @ (seen.a - 0.5)
+        overall_se = standard_error(-unclipped * part[None], of_queries=part * (seen.a - 0.5))[0]
         overall = min(max(unclipped, 0.0), 1.0)
 
     # (7): p = sum of g u over 2 g^2, where g = b - 1/2 and u = y + b - 3/2, over one kind of queries or both
     labels = (n_queries > 1).nonzero()[0]
-    of = equal * (trusted.labels == labels[:, None, None])  # (n, L, Q) for n labels
-    g, u = (of * np.array([seen.b - 0.5, seen.y + seen.b - 1.5])[:, None]).sum(axis=3)
-    kinds = np.array([1.0, -1.0])[: g.shape[1]] / g.shape[1]  # the other class's queries have b below 1/2
-    separation = g @ kinds
-    se_b = _standard_error(trusted, gains, (of * kinds[:, None], seen.b, seen.b_rows))
-    separated = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
+    kinds = np.array([own, 1 - own] if n_classes == 2 else [own])
+    signs = np.array([1.0, -1.0])[: len(kinds), None]  # the other class's queries have b below 1/2
+    of = equal * (kinds == labels[:, None, None])  # (n, L, Q) for n labels
+    g, u = (of * np.array([signs * b, seen.y + signs * b - 1.0])[:, None]).sum(axis=3)
+    mean_of = of.mean(axis=1)
+    separation = mean_of @ b
+    separated = separation > np.maximum(_LEAST_SEPARATION, 2.0 * standard_error(mean_of))
     norm = np.where(separated, 2.0 * (g**2).sum(axis=1), 1.0)[:, None]
     p = (g * u / norm).sum(axis=1)
     of_y, of_b = of * (np.array([g, g + u - 4.0 * p[:, None] * g]) / norm)[..., None]
-    se = _standard_error(trusted, gains, (of_y, seen.y, seen.y_rows), (of_b, seen.b, seen.b_rows))
+    rows_of_y = of_y.reshape(len(labels), kinds.size) @ seen.y_rows.reshape(kinds.size, -1)
+    se = standard_error((of_b * signs).sum(axis=1), rows_of_y, (of_y * seen.y).sum(axis=1))
     precision, precision_se = np.full((2, n_classes), np.nan)
     told = separated & (se <= LARGEST_SE) & (p + 3.0 * se >= -_BELOW_ZERO)
     precision[labels[told]], precision_se[labels[separated]] = np.clip(p[told], 0.0, 1.0), se[separated]
-    return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
-
-
-def _standard_error(trusted, gains, *terms):
-    """Standard errors of sums over queries of factors (n, L, Q) times shares (L, Q), which rows are worth (L, Q, M)."""
-    of_queries = of_rows = 0.0
-    for factor, share, rows in terms:
-        of_queries = of_queries + (factor * share).sum(axis=1)
-        of_rows = of_rows + factor.reshape(len(factor), share.size) @ rows.reshape(share.size, -1)
-    return trusted.jackknife(of_queries, gains, of_rows)
+    errors = precision, precision_se, float(unclipped)
+    return LabelReliability(float(overall), float(overall_se), *errors, seen.a, seen.b, own)
