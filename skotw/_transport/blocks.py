@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -82,9 +82,9 @@ class Partition:
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
         edges = (0, *accumulate(map(int, counts)))
-        groups = range(len(counts))
-        blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
-        return cls(edges, rows_per_block, blocks)
+        ends = enumerate(pairwise(edges))
+        blocks = [block for group, (first, last) in ends for block in _cut(group, first, last, rows_per_block)]
+        return cls(edges, rows_per_block, tuple(blocks))
 
     @property
     def n_rows(self) -> int:
@@ -130,9 +130,8 @@ class Partition:
         return runs
 
 
-def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
-    for start in range(first, last, size):
-        yield Block(group, start, min(start + size, last))
+def _cut(group: int, first: int, last: int, size: int) -> list[Block]:
+    return [Block(group, start, min(start + size, last)) for start in range(first, last, size)]
 
 
 def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | None = None) -> int:

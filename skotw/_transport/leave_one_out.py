@@ -58,12 +58,13 @@ def own_class_votes(
         NaN for an eps at which the kernel of some column underflows. Also NaN for a column that is all that its
         group has.
     """
-    xp, fn = namespace(cost.reference), functions(cost.reference)
+    reference = cost.reference
+    xp, fn = namespace(reference), functions(reference)
     n_groups, n_columns, n_eps = partition.n_groups, cost.shape[1], len(problems)
     rate, column_group = problems[0].rate, problems[0].column_group
     kernel = cost.kernel(rate)
-    row_weights = like(a, cost.reference)
-    ones = like(np.ones(min(partition.block_rows, partition.n_rows)), cost.reference)
+    row_weights = like(a, reference)
+    ones = like(np.ones(min(partition.block_rows, partition.n_rows)), reference)
 
     def exponents(block: Block, work: dict[str, Any]) -> Any:
         # at most 0: powers of a kernel that is above 1 overflow, in single precision soon
@@ -91,7 +92,7 @@ def own_class_votes(
         log_normaliser = np.logaddexp.reduce(log_part + np.log(sums), axis=0)
         log_scale = problems[0].log_mass + log_part - log_normaliser  # T_iq = a_i E_iq scale_gq
         scale = np.exp(np.where(sums > 0, log_scale, -np.inf))
-        scales = like(scale, cost.reference)
+        scales = like(scale, reference)
 
         def block_votes(block: Block, runs: list[tuple[int, slice]], work: dict[str, Any]) -> list[NDArray[Any]]:
             row, L = row_weights[block.rows], exponents(block, work)
@@ -110,7 +111,7 @@ def own_class_votes(
         votes, own = both[:, 0], both[:, 1] * scale
         moved = scale * sums  # what column q sends to each group
         mass = moved.sum(axis=2, keepdims=True)
-        least = np.sqrt(np.finfo(dtype_of(cost.reference)).eps)
+        least = np.sqrt(np.finfo(dtype_of(reference)).eps)
         rest, left = _difference(mass, moved, least), _difference(votes, own, least)
         share = np.where(rest > 0, left / rest, 0.0) * mass  # (G, R, M)
         of_own = share[column_group, :, np.arange(n_columns)].T / share.sum(axis=0)

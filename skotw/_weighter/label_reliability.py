@@ -35,7 +35,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skotw._transport.arrays import take, to_numpy
+from skotw._transport.arrays import dtype_of, take
 from skotw._transport.blocks import Partition, rows_per_block
 from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, share_table
 from skotw._validation import warn
@@ -340,9 +340,9 @@ class ReliabilityMeter:
         if not len(self.queries):
             return replace(self, mass=mass)
         cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
-        itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
         # a block has several arrays of its size
-        partition = Partition.of(ordered.counts, rows_per_block(compute, 4 * len(self.queries), itemsize))
+        n_rows = rows_per_block(compute, 4 * len(self.queries), dtype_of(cost.reference).itemsize)
+        partition = Partition.of(ordered.counts, n_rows)
         new = kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
         new += self.histograms
         return replace(self, mass=mass, histograms=new)

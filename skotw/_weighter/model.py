@@ -325,7 +325,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
     if settings.metric == "precomputed":
         columns = replace(columns, Z=np.arange(len(order)))
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
-    ordered = basis.sort(rows)
+    ordered, compute = basis.sort(rows), basis.compute
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
     group_weight = reduction.sum(sums)
     if not stream:
@@ -341,11 +341,11 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
                 meta.weight,
                 target.n_groups,
                 basis.cost_scale,
-                basis.compute.cache_bytes,
+                compute.cache_bytes,
             )
         # in a stream rows count alike whatever the size of their chunk
         met = ordered if stream else _some(ordered, _ROWS_MET)
-        meter = meter.meet(met, basis.compute).summed(reduction.sum)
+        meter = meter.meet(met, compute).summed(reduction.sum)
     if reliability is None:
         reliability = _estimate(meter, target, group_weight)
     if checked.precision is not None:

@@ -139,9 +139,10 @@ def _number_pairs(X, X_meta, some):
 
 def _plain_numbers(X):
     """Rows as an array of numbers, where they are one or become one by looking; else None."""
-    if sparse.issparse(X) or is_records(X):
-        return None
-    X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
+    if type(X) is not np.ndarray:
+        if sparse.issparse(X) or is_records(X):
+            return None
+        X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
     return X if X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1] else None
 
 
