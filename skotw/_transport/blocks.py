@@ -47,7 +47,7 @@ class Compute:
 
 
 class Block(NamedTuple):
-    """Rows ``start`` to ``stop``, all of one group."""
+    """Rows ``start`` to ``stop``, all of one group of a partition."""
 
     group: int
     start: int

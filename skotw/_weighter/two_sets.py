@@ -127,7 +127,6 @@ def _far_share(X, X_meta, some):
 
 def _number_pairs(X, X_meta, some):
     """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
-    X, X_meta = _numbers_of_frames(X, X_meta)
     if is_frame(X) and is_frame(X_meta):
         if set(X.columns) == set(X_meta.columns):
             yield from paired_columns(X[some], X_meta, numbers_only=True)
