@@ -372,7 +372,8 @@ class ReliabilityMeter:
                 mass[present],
                 positions[np.ix_(asked, met)],
             )
-        last_bin = max(int(histograms.any(axis=(0, 1)).nonzero()[0][-1]), int(positions.max()) + 1)
+        filled = histograms.reshape(-1, N_BINS).any(axis=0).nonzero()[0]
+        last_bin = max(int(filled[-1]), int(positions.max()) + 1)
         return _estimate(histograms, mass, _Trusted(codes, weight, positions, row, last_bin + 1))
 
 

@@ -157,8 +157,8 @@ class Basis:
         codes, weight = columns.target.meta_codes, columns.weight
         present = group_prior > 0
         active = present[codes].nonzero()[0]
-        mass = np.where(present, self.group_mass, 0.0)
-        mass = mass / mass.sum()
+        mass = self.group_mass * present
+        mass /= mass.sum()
         within = np.bincount(codes, weights=weight, minlength=len(mass))
         b = weight[active] * (mass / within)[codes[active]]
         with np.errstate(divide="ignore"):

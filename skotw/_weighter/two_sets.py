@@ -118,10 +118,10 @@ def _far_share(X, X_meta, some):
     for column, meta in _number_pairs(X, X_meta, some):
         column = np.asfortranarray(column)  # of which bounds are found in half the time
         low, high = np.fmin.reduce(column, axis=0), np.fmax.reduce(column, axis=0)
-        varies = np.isfinite(high - low) & (high > low)
-        reach = (high - low) / 2
-        outside = ((meta < low - reach) | (meta > high + reach)) & varies
-        far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
+        width = high - low
+        varies = np.isfinite(width) & (width > 0)
+        outside = ((meta < low - width / 2) | (meta > high + width / 2)) & varies
+        far, n_values = far + np.count_nonzero(outside), n_values + len(meta) * np.count_nonzero(varies)
     return far / n_values if n_values else 0.0
 
 
