@@ -11,6 +11,7 @@ from functools import wraps
 from numbers import Integral, Number, Real
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import joblib
 import numpy as np
@@ -93,9 +94,21 @@ def check_index(**by_name):
             )
 
 
+# Whether objects of a type are frames, which narwhals takes its time to say.
+_FRAME_TYPES = WeakKeyDictionary()
+
+
+def is_frame(X):
+    """Whether X is a data frame of a library that narwhals knows: pandas, polars, and others."""
+    known = _FRAME_TYPES.get(type(X))
+    if known is None:
+        known = _FRAME_TYPES[type(X)] = is_into_dataframe(X)
+    return known
+
+
 def like_columns(rows, of):
     """A data frame with its columns in the order of another's, where both have the same; else ``rows`` as they are."""
-    if not (is_into_dataframe(rows) and is_into_dataframe(of)):
+    if not (is_frame(rows) and is_frame(of)):
         return rows
     names, wanted = list(rows.columns), list(of.columns)
     unique = len(set(names)) == len(names)

@@ -1,12 +1,13 @@
 """What the suite of speed times: functions of the same float32 rows and a number of threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
 from sklearn.metrics.pairwise import cosine_distances
 from threadpoolctl import ThreadpoolController
 
-from skotw._transport import exact
+from skotw._transport import exact, power_sums
 from skotw._transport.blocks import Compute, Partition, rows_per_block
 from skotw._transport.cost import cosine_cost, unit_rows
 from skotw._transport.problem import Problem
@@ -97,6 +98,14 @@ def core(label_cost=0.5, **limits):
     return solve
 
 
+def without_numba(solve):
+    def run(data, threads):
+        with patch.object(power_sums, "COMPILED_FROM", np.inf):
+            return solve(data, threads)
+
+    return run
+
+
 def kmm(data, threads):
     from adapt.instance_based import KMM
 
@@ -129,6 +138,8 @@ CONTENDERS = {
     "solve": (core(), np.inf, "skotw"),
     "blocks": (core(cache_bytes=0), np.inf, "skotw"),
     "solve hard": (core(np.inf), np.inf, "skotw"),
+    "solve NumPy": (without_numba(core()), np.inf, "numba"),
+    "blocks NumPy": (without_numba(core(cache_bytes=0)), np.inf, "numba"),
     "weighter": (weighter(reg=0.1, embedding=None), np.inf, "skotw"),
     "defaults": (weighter(), np.inf, "skotw"),
     "hard": (weighter(reg=0.1, embedding=None, label_cost="hard"), np.inf, "skotw"),

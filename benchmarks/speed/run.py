@@ -11,6 +11,7 @@ Contenders, which all get the rows as they are:
 solve       the exact solution by itself: scaling the rows, the unit of the cost, the weights; rows in class order
 blocks      the same where nothing wider than one block may be kept, so that the cost is evaluated twice
 solve hard  the first where mass moves within a class only
+... NumPy   the first two without numba, which the others use from 34 million pairs on where it is installed
 weighter    ``OTSampleWeighter(reg=0.1, embedding=None).fit``
 defaults    ``OTSampleWeighter().fit``: standardised rows and a regularisation chosen from the data
 hard        the weighter with ``label_cost="hard"``
@@ -31,9 +32,10 @@ a while. The ratios of a round are of neighbours in time, and their median over 
 there is the processor time of the second run, in which other tenants of the machine show less.
 
 Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports and threads,
-then the contender and the product in turns. It has the time of the first run, the median of the later ones, the median
-of the product, and how far the first run raised the peak of the resident memory. Contenders whose memory or time has no
-end are measured up to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
+then the contender and the product in turns. That tiny run also loads numba, which takes half a second and some 50 MiB
+once in a process. A measurement has the time of the first run, the median of the later ones, the median of the product,
+and how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end are
+measured up to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
 """
 
 import argparse
@@ -44,12 +46,15 @@ import platform
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic, perf_counter, process_time
+from unittest.mock import patch
 
 import numpy as np
 from contenders import CONTENDERS, Data, gemm
 
+from skotw._transport import power_sums
 from skotw._transport.blocks import blas_threads
 
 BASE = {"N": 100_000, "M": 200, "d": 64, "classes": 10}
@@ -67,8 +72,8 @@ LARGE, WIDE, MANY = (
 )
 # What is compared in turns, and in how many rounds.
 TOGETHER = [
-    (("solve", "blocks", "solve hard", "weighter", "defaults", "ArgKmin"), LARGE, 9),
-    (("solve", "blocks"), WIDE, 7),
+    (("solve", "blocks", "solve hard", "solve NumPy", "blocks NumPy", "weighter", "defaults", "ArgKmin"), LARGE, 9),
+    (("solve", "blocks", "solve NumPy", "blocks NumPy"), WIDE, 7),
     (("solve", "weighter", "defaults", "ArgKmin"), MANY, 5),
     (("solve", "POT"), {**BASE, "N": 200_000}, 5),
 ]
@@ -79,6 +84,10 @@ TARGETS = [
     ("solve", "product", WIDE, 1.3, "most"),
     ("blocks", "product", LARGE, 2.4, "most"),
     ("blocks", "product", WIDE, 2.05, "most"),
+    ("solve NumPy", "product", LARGE, 1.8, "most"),
+    ("solve NumPy", "product", WIDE, 1.3, "most"),
+    ("blocks NumPy", "product", LARGE, 2.4, "most"),
+    ("blocks NumPy", "product", WIDE, 2.05, "most"),
     ("solve hard", "product", LARGE, 0.5, "most"),
     ("weighter", "solve", LARGE, 1.25, "most"),
     ("weighter", "solve", MANY, 1.25, "most"),
@@ -125,10 +134,11 @@ def key(names, size, rounds=None):
 
 
 def prepared(names, size, threads):
-    """The data, after a tiny run of each contender."""
+    """The data, after a tiny run of each contender; numba is loaded by it, and has compiled."""
     tiny = Data(100, 2 * size["classes"], size["d"], size["classes"])
-    for name in names:
-        CONTENDERS[name][0](tiny, threads)
+    with patch.object(power_sums, "COMPILED_FROM", 1):
+        for name in names:
+            CONTENDERS[name][0](tiny, threads)
     return Data(size["N"], size["M"], size["d"], size["classes"])
 
 
@@ -206,7 +216,8 @@ def run_all(args):
         command = [sys.executable, __file__, "--measure", json.dumps(names), json.dumps(size)]
         command += ["--threads", str(args.threads), *(["--rounds", str(rounds)] if rounds else [])]
         done = subprocess.run([*command, "--repeats", str(args.repeats)], capture_output=True, text=True)
-        record = {"key": key(names, size, rounds), "contenders": names, **size, "threads": args.threads, "cpu": cpu()}
+        record = {"key": key(names, size, rounds), "contenders": names, **size}
+        record |= {"threads": args.threads, "cpu": cpu(), "numba": numba_version()}
         if done.returncode:
             record["failed"] = (done.stderr.strip().splitlines() or [f"signal {-done.returncode}"])[-1]
         else:
@@ -235,6 +246,13 @@ def ratio(record, name, other, run):
 
 def cpu():
     return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def numba_version():
+    try:
+        return version("numba")
+    except PackageNotFoundError:
+        return None
 
 
 def read(path):
@@ -368,7 +386,9 @@ def page(records, base):
         )
     targets, memory = verdicts(records), memory_verdicts(records)
     failed = [f"- {record['key']}: {record['failed']}" for record in records if "failed" in record]
+    numba = {record["numba"] for record in records if record.get("numba")}
     machine = f"{records[0]['cpu']}, with {records[0]['threads']} threads"
+    machine += f" and numba {', '.join(sorted(numba))}" if numba else ""
     setting = f"{base['M']} trusted rows, {base['d']} features, {base['classes']} classes"
     intro = (
         f"Measured by ``python benchmarks/speed/run.py`` on {machine}; its help describes the contenders. {setting}; "

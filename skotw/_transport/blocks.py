@@ -6,14 +6,15 @@ Rows are sorted by group (by class, say). What is added up for each group takes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from threading import Lock, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from array_api_compat import is_numpy_namespace
@@ -45,9 +46,8 @@ class Compute:
     cache_bytes: int = 2**30
 
 
-@dataclass(frozen=True)
-class Block:
-    """Rows ``start`` to ``stop``, all of one group."""
+class Block(NamedTuple):
+    """Rows ``start`` to ``stop``, all of one group of a partition."""
 
     group: int
     start: int
@@ -82,9 +82,9 @@ class Partition:
     def of(cls, counts: Sequence[int] | NDArray[np.intp], rows_per_block: int) -> Partition:
         """Cut consecutive groups of ``counts`` rows into blocks of at most ``rows_per_block``."""
         edges = (0, *accumulate(map(int, counts)))
-        groups = range(len(counts))
-        blocks = tuple(block for g in groups for block in _cut(g, edges[g], edges[g + 1], rows_per_block))
-        return cls(edges, rows_per_block, blocks)
+        ends = enumerate(pairwise(edges))
+        blocks = [block for group, (first, last) in ends for block in _cut(group, first, last, rows_per_block)]
+        return cls(edges, rows_per_block, tuple(blocks))
 
     @property
     def n_rows(self) -> int:
@@ -117,10 +117,21 @@ class Partition:
         """All rows as one group: blocks do not stop where groups do."""
         return Partition.of([self.n_rows], self.block_rows)
 
+    def runs(self, block: Block) -> list[tuple[int, slice]]:
+        """Groups of the rows of any block, and where in the block they lie."""
+        start, runs = block.start, []
+        for group in range(bisect_right(self.edges, start) - 1, self.n_groups):
+            if start == block.stop:
+                break
+            stop = min(self.edges[group + 1], block.stop)
+            if start < stop:
+                runs.append((group, slice(start - block.start, stop - block.start)))
+            start = stop
+        return runs
 
-def _cut(group: int, first: int, last: int, size: int) -> Iterator[Block]:
-    for start in range(first, last, size):
-        yield Block(group, start, min(start + size, last))
+
+def _cut(group: int, first: int, last: int, size: int) -> list[Block]:
+    return [Block(group, start, min(start + size, last)) for start in range(first, last, size)]
 
 
 def rows_per_block(compute: Compute, n_columns: int, itemsize: int, X: Any | None = None) -> int:
@@ -209,7 +220,7 @@ def for_blocks(
     """
     ours = is_numpy_namespace(xp)
     # a thread is worth its start from about one full block on
-    n_threads = min(compute.n_threads, sum(b.n_rows for b in partition.blocks) // partition.block_rows) if ours else 1
+    n_threads = min(compute.n_threads, partition.span // partition.block_rows) if ours else 1
     with one_blas_thread() if ours else nullcontext():
         if n_threads <= 1:
             work: dict[str, Any] = {}
@@ -298,4 +309,28 @@ def sum_blocks(
         combine(out[block.group], value, out=out[block.group])
 
     for_blocks(function, partition, compute, xp, add)
+    return out
+
+
+def sum_groups(
+    function: Callable[[Block, list[tuple[int, slice]], dict[str, Any]], Iterable[NDArray[Any]]],
+    partition: Partition,
+    compute: Compute,
+    xp: Any,
+    out: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Add arrays to ``out[group]`` in float64, as :func:`sum_blocks`, of blocks that do not stop where groups do.
+
+    ``function(block, runs, work)`` returns one array for each of the block's runs, which :meth:`Partition.runs` has.
+    """
+
+    def of_runs(block: Block, work: dict[str, Any]) -> tuple[list[tuple[int, slice]], Iterable[NDArray[Any]]]:
+        runs = partition.runs(block)
+        return runs, function(block, runs, work)
+
+    def add(block: Block, found: tuple[list[tuple[int, slice]], Iterable[NDArray[Any]]]) -> None:
+        for (group, _), value in zip(*found, strict=True):
+            out[group] += value
+
+    for_blocks(of_runs, partition.merged(), compute, xp, add)
     return out

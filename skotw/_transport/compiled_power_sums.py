@@ -63,8 +63,7 @@ SINGLE, DOUBLE = _coefficients(np.float32, 4), _coefficients(np.float64, 10)  # 
 
 
 def _power_of_two(x: Any) -> Any:
-    """2^x; 0 below the normal range, infinity above it, and NaN for NaN."""
-    raise NotImplementedError  # compiled code alone calls it
+    """2^x; 0 below the normal range, infinity above it, and NaN for NaN. Compiled code alone calls it."""
 
 
 @overload(_power_of_two, jit_options={"fastmath": {"contract"}, "error_model": "numpy"})

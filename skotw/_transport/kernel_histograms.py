@@ -55,10 +55,10 @@ def kernel_histograms(
     ValueError
         If a cost is not finite: bins are indices, which nobody checks after.
     """
-    xp = namespace(cost.reference)
-    n_queries = cost.shape[1]
+    reference = cost.reference
+    xp, n_queries = namespace(reference), cost.shape[1]
     kernel = cost.kernel(1.0 / (scale * BANDWIDTH))
-    weights = like(a, cost.reference)
+    weights = like(a, reference)
     histograms = _histograms if is_numpy_namespace(xp) else _histograms_elsewhere
 
     def block_histograms(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:

@@ -70,7 +70,8 @@ class _Rows:
                     sums[run.rows] = self.power_sums.over_columns(L[run.rows], factors)
             info = np.finfo(dtype_of(self.reference))
             if float(xp.min(sums)) > float(info.tiny) * 1e13 and float(xp.max(sums)) < float(info.max) * 1e-8:
-                return xp.log2(sums) + self.top
+                # in float64 even of float32 sums: what stands before the point would cost digits of the weight
+                return np.log2(to_numpy(sums), dtype=np.float64) + self.top
         return self.logsumexp(block, work)[2]
 
     def logsumexp(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any, Any]:

@@ -43,9 +43,9 @@ class Standardise:
         total: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray,
     ) -> Standardise:
         """Weighted moments in float64; ``total`` adds up what several processes have."""
-        xp, matmul = namespace(X), functions(X).matmul
+        xp, fn = namespace(X), functions(X)
         a = np.ones(int(X.shape[0])) if weight is None else weight
-        weights = xp.asarray(a, dtype=xp.float64, **on_device(X))
+        weights = fn.asarray(a, dtype=fn.float64, **on_device(X))
         partition = _partition(X, compute)
 
         def mean_of_rows(center: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ class Standardise:
                 if origin is not None:
                     rows -= origin
                     rows *= rows
-                return to_numpy(matmul(weights[block.rows], rows))
+                return to_numpy(fn.matmul(weights[block.rows], rows))
 
             sums = sum_blocks(block_sum, partition, compute, xp, np.zeros((1, int(X.shape[1]))))
             return np.asarray(total(sums[0]) / mass)

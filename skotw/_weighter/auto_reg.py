@@ -32,8 +32,9 @@ def choose_reg(votes, codes, information):
     reg : float
         ``UNKNOWN_REG`` where nothing can be asked.
     """
-    asked = np.isfinite(votes).any(axis=0)
-    usable = np.isfinite(votes[:, asked]).all(axis=1)
+    known = np.isfinite(votes)
+    asked = known.any(axis=0)
+    usable = known[:, asked].all(axis=1)
     if not asked.any() or not usable.any():
         return UNKNOWN_REG
     group = codes[asked]

@@ -73,6 +73,8 @@ class Container:
 
     def _with_columns(self, X, name):
         wanted, columns = column_names(self.empty), column_names(X)
+        if columns == wanted:
+            return X
         lacking = [column for column in wanted if column not in columns]
         unknown = [column for column in columns if column not in wanted]
         if lacking or unknown:

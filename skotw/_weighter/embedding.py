@@ -54,14 +54,23 @@ class ScaleEmbedding(BaseEstimator):
             with one_blas_thread():
                 self._fit_frame(X, sample_weight)
         elif not sparse.issparse(X):
-            if self._imputes(X) and np.isnan(X).any() and not np.isinf(X).any():
-                self.scaler_ = _of_known_values(X, sample_weight)
-            else:
-                self.scaler_ = Standardise.fit(X, sample_weight, compute_of(self.n_jobs))
+            self._fit_numbers(X, sample_weight)
         return self
 
     def _imputes(self, X):
-        return self.impute and isinstance(X, np.ndarray)
+        return (self.impute or self.is_frame_) and isinstance(X, np.ndarray)
+
+    def _fit_numbers(self, X, sample_weight):
+        if self._imputes(X) and np.isnan(X).any() and not np.isinf(X).any():
+            self.scaler_ = _of_known_values(X, sample_weight)
+        else:
+            self.scaler_ = Standardise.fit(X, sample_weight, compute_of(self.n_jobs))
+
+    def _scaled(self, X):
+        scaled = self.scaler_.transform(X, compute_of(self.n_jobs))
+        if self._imputes(X):
+            scaled[np.isnan(X)] = 0.0  # the mean
+        return scaled
 
     def _fit_frame(self, X, sample_weight):
         kinds = column_kinds(X)
@@ -69,7 +78,7 @@ class ScaleEmbedding(BaseEstimator):
         self.categorical_ = [name for name, kind in kinds.items() if kind == "category"]
         # what scikit-learn is set to put out for the user is not for us
         if self.numeric_:
-            self.scaler_ = _scaler_of(self._numbers(X), sample_weight)
+            self._fit_numbers(self._numbers(X), sample_weight)
         if self.categorical_:
             encoder = OneHotEncoder(handle_unknown="ignore").set_output(transform="default")
             words = self._categories(X)
@@ -95,10 +104,7 @@ class ScaleEmbedding(BaseEstimator):
                 return X
             if not is_plain(X, 2):  # by itself it meets lists and whole numbers, too
                 X = check_array(X, dtype=float_dtypes(X), ensure_all_finite=False)
-            scaled = self.scaler_.transform(X, compute_of(self.n_jobs))
-            if self._imputes(X):
-                scaled[np.isnan(X)] = 0.0  # the mean
-            return scaled
+            return self._scaled(X)
         if not is_frame(X):
             raise ValueError(
                 "The training rows are a data frame and these rows are not. Pass them as a frame with "
@@ -106,8 +112,7 @@ class ScaleEmbedding(BaseEstimator):
             )
         parts = []
         if self.numeric_:
-            # zero is the weighted mean after scaling, so this imputes the mean
-            parts.append(np.nan_to_num(self.scaler_.transform(self._numbers(X)), nan=0.0))
+            parts.append(self._scaled(self._numbers(X)))
         if self.categorical_:
             parts.append(self.encoder_.transform(self._categories(X)))
         if self.categorical_ and parts[-1].shape[1] > _MAX_DENSE_CATEGORIES:
@@ -127,16 +132,12 @@ def _warn_of_texts(name, n_categories, column):
         )
 
 
-def _scaler_of(X, sample_weight):
-    """Scikit-learn's scaler of the known values of X."""
+def _of_known_values(X, sample_weight):
+    """What scikit-learn's scaler makes of the known values of X."""
     # of mean one, since its bound on rounding takes their sum for the number of rows
     weight = None if sample_weight is None else sample_weight / sample_weight.mean()
     with np.errstate(invalid="ignore"):  # a constant column's variance may come out as -1e-33
-        return StandardScaler().set_output(transform="default").fit(X, sample_weight=weight)
-
-
-def _of_known_values(X, sample_weight):
-    scaler = _scaler_of(X, sample_weight)
+        scaler = StandardScaler().fit(X, sample_weight=weight)
     unknown = np.isnan(scaler.mean_)  # columns without any value, in which later rows do not differ either
     return Standardise(np.where(unknown, 0.0, scaler.mean_), np.where(unknown, np.inf, scaler.scale_))
 

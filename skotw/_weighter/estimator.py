@@ -21,6 +21,7 @@ from skotw._compat import (
     validate_parameter_constraints,
 )
 from skotw._transport.arrays import like
+from skotw._transport.blocks import Compute
 from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, takes_no, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
@@ -32,7 +33,7 @@ from .input import Given, Intake, check_chunk, check_sets
 from .labels import TARGET_TYPES
 from .model import Stream, effective_sizes, settle, solve
 from .report import RowGroups, ShowsReport, WeightReport, report_of
-from .sets import SortedRows, bits_of
+from .sets import SortedRows, are_copies, bits_of
 from .settings import Settings, can_stream
 from .two_sets import refuse_other_kinds, warn_of_mistakes
 
@@ -81,16 +82,18 @@ class _TrainingRows:
     ordered: SortedRows
     kept: np.ndarray | None
     n_given: int
-    bits: int
+    compute: Compute
+    bits: int | None  # None for copies
 
     @classmethod
-    def of(cls, ordered, chunk):
-        return cls(ordered, chunk.kept, chunk.n_given, bits_of(ordered.rows))
+    def of(cls, ordered, chunk, compute):
+        bits = None if are_copies(ordered.rows, chunk.rows.Z) else bits_of(ordered.rows, compute)
+        return cls(ordered, chunk.kept, chunk.n_given, compute, bits)
 
     @property
     def unchanged(self):
         """Whether they are what they were; rows that are X itself may have been written to."""
-        return bits_of(self.ordered.rows) == self.bits
+        return self.bits is None or bits_of(self.ordered.rows, self.compute) == self.bits
 
     def label_shares(self, fitted):
         """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
@@ -456,7 +459,7 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
             if not isinstance(settings.reg, str):
                 _warn_of_collapse(*effective_sizes(start, weights), settings.reg)
             chunk = checked.chunk
-            rows = _TrainingRows.of(start.ordered, chunk) if fitted.has_labels else None
+            rows = _TrainingRows.of(start.ordered, chunk, fitted.basis.compute) if fitted.has_labels else None
             groups = RowGroups.of(start.ordered, chunk)
             self._publish(checked.intake, fitted, chunk.reference, chunk.scatter(weights), rows=rows, groups=groups)
         return self
@@ -884,20 +887,21 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
         self.cost_scale_ = fitted.basis.cost_scale
         self.reg_ = fitted.basis.reg
         self.label_reliability_ = fitted.reliability
-        mass = fitted.group_mass[fitted.groups]
+        groups_met = fitted.groups
+        mass = fitted.group_mass[groups_met]
         self.class_mass_ = like(mass / mass.sum(), reference)
-        names = fitted.target.group_names()
         if fitted.target.kind == "classes":
-            self.classes_ = fitted.target.labels[fitted.groups]
-        elif names:
-            self.classes_ = [names[group] for group in fitted.groups]
-        line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
-        line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+            self.classes_ = fitted.target.labels[groups_met]
+        elif names := fitted.target.group_names():
+            self.classes_ = [names[group] for group in groups_met]
         if sample_weight is not None:
             self.sample_weight_ = sample_weight
             self.effective_sample_size_ = effective_sample_size(sample_weight)
-            line += f", effective sample size {self.effective_sample_size_:.1f}"
         if self.verbose:
+            line = f"{fitted.total:g} rows, {len(fitted.potentials)} columns: reg {self.reg_:.3g}, "
+            line += f"objective {self.objective_:.4g}, {self.n_iter_} iteration(s)"
+            if sample_weight is not None:
+                line += f", effective sample size {self.effective_sample_size_:.1f}"
             print(f"[OTSampleWeighter] {line}")  # noqa: T201 (verbose is asked for)
 
 

@@ -7,13 +7,12 @@ and its unordered categories.
 import datetime as dt
 import re
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from narwhals.exceptions import DuplicateError
 
-from skotw._validation import is_missing, is_number, like_columns, named
+from skotw._validation import is_frame, is_missing, is_number, like_columns, named
 
 __all__ = [
     "category_column",
@@ -34,18 +33,6 @@ _DATES = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
 _NESTED = (nw.List, nw.Array, nw.Struct)
 # What libraries say where they met no number.
 _OF_TEXT = re.compile(r"convert|dtype|string|category|categorical", re.IGNORECASE)
-
-
-# Whether objects of a type are frames, which narwhals takes its time to say.
-_FRAME_TYPES = WeakKeyDictionary()
-
-
-def is_frame(X):
-    """Whether X is a data frame of a library that narwhals knows: pandas, polars, and others."""
-    known = _FRAME_TYPES.get(type(X))
-    if known is None:
-        known = _FRAME_TYPES[type(X)] = nw.dependencies.is_into_dataframe(X)
-    return known
 
 
 def column_names(X):
@@ -183,8 +170,11 @@ def _plain_dtypes(X):
 
 def _plain_values(X):
     """Such a frame as an array of float64, missing values as NaN; else None."""
-    if _plain_dtypes(X) is None:
-        return None
+    return None if _plain_dtypes(X) is None else _read(X)
+
+
+def _read(X):
+    """A frame of plain numbers as an array of float64."""
     if hasattr(X, "iloc"):
         return np.ascontiguousarray(X.to_numpy(dtype=np.float64))
     return np.ascontiguousarray(_frame(X).select(nw.all().cast(nw.Float64)).to_numpy())
@@ -232,13 +222,14 @@ def frame_values(X):
 
 def paired_numbers(X, X_meta):
     """Both frames, with the same columns, as arrays of float64; None where not all columns are plain numbers."""
-    pair = [_plain_values(rows) for rows in (X, like_columns(X_meta, X))]
-    if any(values is None for values in pair):
+    X_meta = like_columns(X_meta, X)
+    dtypes = _plain_dtypes(X)
+    if dtypes is None or _plain_dtypes(X_meta) is None:
         return None
-    single = [str(dtype).lower() == "float32" for dtype in _plain_dtypes(X)]  # as which the other's will be read
-    if any(single):
-        pair[1] = np.where(single, pair[1].astype(np.float32), pair[1])
-    return pair
+    values, of_meta = _read(X), _read(X_meta)
+    # as which the other's will be read
+    single = [dtype == (np.float32 if isinstance(dtype, np.dtype) else nw.Float32) for dtype in dtypes]
+    return values, np.where(single, of_meta.astype(np.float32), of_meta) if any(single) else of_meta
 
 
 def paired_columns(X, X_meta, *, numbers_only=False):

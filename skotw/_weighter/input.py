@@ -201,13 +201,16 @@ class Intake:
         ours, precomputed = self.settings.embeds_by_itself, self.settings.metric == "precomputed"
         reads_frames = ours and self.settings.embedding is not None and not precomputed
         texts = ours and self.settings.supervised and is_text(X)
-        if is_frame(X):
+        # then it has the columns of the training rows, as the container brings them
+        known = self.container is not None and self.container.kind == "frame" and is_frame(X) and not precomputed
+        if is_frame(X) and not known:
             column_names(X)  # each of which there must be once
         if self.container is not None and not precomputed:
             X = self.container.bring(X, name, needs_frame=reads_frames)
         X = on_host(X) if isinstance(X, np.ma.MaskedArray) else X
         if not (ours or precomputed) or (reads_frames and is_frame(X)) or texts:
-            validate_data(keeper, X, reset=reset, skip_check_array=True)
+            if not known:
+                validate_data(keeper, X, reset=reset, skip_check_array=True)
             if num_samples(X) < least:
                 raise ValueError(f"{name} has 0 sample(s), while a minimum of {least} is required.")
             return X, vars(keeper)

@@ -29,12 +29,13 @@ tell the precision better, and :mod:`skotw._weighter.label_precision` takes the 
 and as one of those that queries meet, to first order.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from skotw._transport.arrays import take, to_numpy
+from skotw._transport.arrays import dtype_of, take
 from skotw._transport.blocks import Partition, rows_per_block
 from skotw._transport.kernel_histograms import N_BINS, bin_positions, kernel_histograms, share_table
 from skotw._validation import warn
@@ -186,7 +187,7 @@ _GRID_POWERS = np.vander(_GRID, 3, increasing=True).T * _GRID[1]
 _GRID_POWERS[:, [0, -1]] /= 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Posterior:
     """What is known of the reliability r of all labels.
 
@@ -194,18 +195,26 @@ class Posterior:
     ----------
     mean : float
         Of r.
-    interval : tuple of two floats
-        Between which r lies with probability 0.9, and on either side of which with 0.05.
     information : float
         Mean of r^2.
     all_right : float
         Probability that r is 1.
+    density : ndarray of shape (2001,)
+        That of values of r from 0 to 1, beside the probability that r is 1.
     """
 
     mean: float
-    interval: tuple[float, float]
     information: float
     all_right: float
+    density: np.ndarray
+
+    @property
+    def interval(self):
+        """Between which r lies with probability 0.9, and on either side of which with 0.05."""
+        below = np.cumsum(self.density)
+        below = (below - 0.5 * (self.density[0] + self.density)) * _GRID[1]
+        low, high = (_GRID[min(np.searchsorted(below, share), len(_GRID) - 1)] for share in (0.05, 0.95))
+        return float(low), float(high)
 
 
 def posterior_reliability(own_share, trusted_share, query_class):
@@ -228,40 +237,37 @@ def posterior_reliability(own_share, trusted_share, query_class):
         That a priori, of information 2/3, where nothing was asked.
     """
     if not len(query_class):
-        return Posterior(0.75, (0.1, 1.0), 2.0 / 3.0, 0.5)
-    _, codes, counts = np.unique(query_class, return_inverse=True, return_counts=True)
-    r = _GRID
-    # m is a polynomial in r, e being one, and so is s2: by powers of r, from the second down
-    shares = np.stack([-(trusted_share - 0.5), own_share - 0.5])
-    means = np.stack([np.bincount(codes, share) for share in shares]) / counts
-    around = shares - means[:, codes]
-    squares = np.stack([np.bincount(codes, part) for part in _square(around)])
-    several = counts > 1
+        return Posterior(0.75, 2.0 / 3.0, 0.5, np.full_like(_GRID, 0.5))
+    counts = np.bincount(query_class)
+    n_classes, several = np.count_nonzero(counts), counts > 1
+    # m is linear in r, e being so, and s2 is quadratic: by powers of r, from the second down
+    shares = np.array([0.5 - trusted_share, own_share - 0.5])
+    means = np.array([np.bincount(query_class, share) for share in shares]) / np.maximum(counts, 1)
     if several.any():  # classes with one query are taken to vary as the others do
-        pooled = squares[:, several].sum(axis=1) / (counts[several] - 1).sum()
-        variance = np.where(several, squares / np.maximum(counts - 1, 1), pooled[:, None])
-    elif len(codes) > 1:
-        variance = _square(shares - shares.mean(axis=1)[:, None]).sum(axis=1)[:, None] / (len(codes) - 1)
+        around, n_free = shares - means[:, query_class], (counts - 1)[several]
+        squares = np.array([np.bincount(query_class, part) for part in _square(around)])[:, several]
+        n_single = np.count_nonzero(counts == 1)
+        variance = (squares / (n_free * counts[several])).sum(axis=1) + squares.sum(axis=1) * n_single / n_free.sum()
+    elif n_classes > 1:
+        variance = _square(shares - shares.mean(axis=1)[:, None]).sum(axis=1) * n_classes / (n_classes - 1)
     else:
-        variance = np.array([[0.0], [0.0], [0.25]])
-    m = np.polyval(means.mean(axis=1), r)
-    s2 = np.maximum(np.polyval((variance / counts).sum(axis=1), r) / len(counts) ** 2, 0.0) + 0.005**2
+        variance = np.array([0.0, 0.0, 0.25])
+    slope, constant = means.sum(axis=1) / n_classes
+    m = slope * _GRID + constant
+    quadratic, linear, least = variance / n_classes**2
+    s2 = np.maximum((quadratic * _GRID + linear) * _GRID + least, 0.0) + 0.005**2
     log_likelihood = -0.5 * (m**2 / s2 + np.log(s2))
     peak = log_likelihood.max()
     likelihood = np.exp(log_likelihood - peak)
-    at_one = np.exp(-0.5 * (min(m[-1], 0.0) ** 2 / s2[-1] + np.log(s2[-1])) - peak)
+    at_one = math.exp(-0.5 * (min(m[-1], 0.0) ** 2 / s2[-1] + math.log(s2[-1])) - peak)
     evidence, mean, square = (_GRID_POWERS @ likelihood + at_one).tolist()
-    mean, square = mean / evidence, square / evidence
-    below = np.cumsum(likelihood)
-    below = (below - 0.5 * (likelihood[0] + likelihood)) * (_GRID[1] / evidence)
-    low, high = (float(r[min(np.searchsorted(below, share), len(r) - 1)]) for share in (0.05, 0.95))
-    return Posterior(mean, (low, high), square, float(at_one / evidence))
+    return Posterior(mean / evidence, square / evidence, at_one / evidence, likelihood / evidence)
 
 
 def _square(linear):
     """Coefficients of the squares of polynomials of the first degree, (3, Q) from (2, Q), the highest first."""
     slope, constant = linear
-    return np.stack([slope**2, 2.0 * slope * constant, constant**2])
+    return np.array([slope**2, 2.0 * slope * constant, constant**2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +288,7 @@ class ReliabilityMeter:
         What the metric takes for them.
     positions : ndarray of shape (Q, M)
         Bins in which they meet the meta samples.
-    histograms : ndarray of shape (n_groups, Q, N_BINS)
+    histograms : ndarray of shape (n_groups, Q, N_BINS), or () before any
         Of the rows met.
     mass : ndarray of shape (n_groups,)
         Sum of their weights.
@@ -313,7 +319,7 @@ class ReliabilityMeter:
             Memory that may be taken. A query needs histograms of all groups; where there is no room for 64 queries
             fewer are asked, and where there is none for two the reliability stays unknown.
         """
-        eligible = np.flatnonzero(np.bincount(codes, minlength=n_groups)[codes] >= 2)
+        eligible = (np.bincount(codes, minlength=n_groups)[codes] >= 2).nonzero()[0]
         room = _n_queries(n_groups, len(codes), max_bytes)
         queries = eligible[choose_evenly(take(Z_meta, eligible), codes[eligible], room) if room >= 2 else []]
         columns, everything = take(Z_meta, queries), Z_meta
@@ -324,23 +330,22 @@ class ReliabilityMeter:
             positions = bin_positions(metric.distances(columns, everything), scale)
         if metric.metric == "precomputed":
             columns = queries
-        histograms = np.broadcast_to(0.0, (n_groups, len(queries), N_BINS))  # zeros that take no memory
-        mass = np.zeros(n_groups)
-        return cls(metric, codes, weight, scale, queries, columns, positions, histograms, mass)
+        nothing, mass = np.zeros(()), np.zeros(n_groups)  # to which anything adds up
+        return cls(metric, codes, weight, scale, queries, columns, positions, nothing, mass)
 
     def meet(self, ordered, compute):
         """The same after it has met training rows, :class:`SortedRows`."""
         groups = np.repeat(np.arange(len(self.mass)), ordered.counts)
-        met = replace(self, mass=self.mass + np.bincount(groups, ordered.weight, len(self.mass)))
+        mass = self.mass + np.bincount(groups, ordered.weight, len(self.mass))
         if not len(self.queries):
-            return met
+            return replace(self, mass=mass)
         cost = self.metric.cost(ordered.rows, self.columns, ordered.index)
-        itemsize = to_numpy(cost.reference[:0]).dtype.itemsize
         # a block has several arrays of its size
-        partition = Partition.of(ordered.counts, rows_per_block(compute, 4 * len(self.queries), itemsize))
+        n_rows = rows_per_block(compute, 4 * len(self.queries), dtype_of(cost.reference).itemsize)
+        partition = Partition.of(ordered.counts, n_rows)
         new = kernel_histograms(cost, ordered.weight, self.scale, partition, compute)
         new += self.histograms
-        return replace(met, histograms=new)
+        return replace(self, mass=mass, histograms=new)
 
     def merge(self, other):
         """The same after it has met what either has."""
@@ -353,17 +358,23 @@ class ReliabilityMeter:
     def estimate(self):
         """Reliability of the labels met so far, :class:`LabelReliability` over the groups with rows."""
         has_rows = self.mass > 0
-        present, known = np.flatnonzero(has_rows), has_rows[self.codes]
-        asked = np.flatnonzero(known[self.queries])
+        present, known = has_rows.nonzero()[0], has_rows[self.codes]
+        asked = known[self.queries].nonzero()[0]
         if len(present) < 2 or not len(asked):
             return LabelReliability.unknown(len(present))
-        met = np.flatnonzero(known)
-        codes, row = np.searchsorted(present, self.codes[met]), np.searchsorted(met, self.queries[asked])
-        histograms = self.histograms if len(present) == len(self.mass) else self.histograms[present]
-        positions = self.positions[np.ix_(asked, met)]
-        last_bin = max(int(np.flatnonzero(histograms.any(axis=(0, 1)))[-1]), int(positions.max()) + 1)
-        trusted = _Trusted(codes, self.weight[met], positions, row, last_bin + 1)
-        return _estimate(histograms, self.mass[present], asked, trusted)
+        codes, weight, row = self.codes, self.weight, self.queries
+        histograms, mass, positions = self.histograms, self.mass, self.positions
+        if len(present) < len(mass):  # classes without rows take no part
+            met = known.nonzero()[0]
+            codes, weight, row = np.searchsorted(present, codes[met]), weight[met], np.searchsorted(met, row[asked])
+            histograms, mass, positions = (
+                histograms[np.ix_(present, asked)],
+                mass[present],
+                positions[np.ix_(asked, met)],
+            )
+        filled = histograms.reshape(-1, N_BINS).any(axis=0).nonzero()[0]
+        last_bin = max(int(filled[-1]), int(positions.max()) + 1)
+        return _estimate(histograms, mass, _Trusted(codes, weight, positions, row, last_bin + 1))
 
 
 def _n_queries(n_groups, n_meta, max_bytes):
@@ -393,13 +404,15 @@ class _Trusted:
         lower = positions.astype(np.intp)
         self.bins, self.upper_share = lower + n_bins * n_queries[:, None], positions - lower
         self._n_rows = np.bincount(codes)
-        self._class_of = codes + len(self._n_rows) * n_queries[:, None]
-        met = np.tile(weight, (len(query_row), 1))
+        self._class_of = codes + self.n_classes * n_queries[:, None]
+        met = np.empty(positions.shape)
+        met[...] = weight
         met[n_queries, query_row] = 0.0
         total = self._of_class(met)
-        self.share = met / np.where(total > 0, total, 1.0)
-        alone = self.share > 1.0 - 1e-12  # without it there would be no mean
-        self.gap = np.where(alone, 0.0, met / np.where(alone, 1.0, total - met))
+        self.share = np.divide(met, total, out=met, where=total > 0)
+        others = 1.0 - self.share
+        # without a row that is alone in its class there would be no mean
+        self.gap = np.divide(self.share, others, out=np.zeros_like(others), where=others > 1e-12)
 
     @property
     def n_classes(self):
@@ -410,43 +423,31 @@ class _Trusted:
         return np.bincount(self._class_of.ravel(), values.ravel(), len(values) * self.n_classes)[self._class_of]
 
     def histograms(self, values):
-        """Histograms (Q, bins) of the values (Q, M)."""
+        """Table (Q, bins) of the values (Q, M) in the rows' bins."""
         upper, size = values * self.upper_share, len(values) * self.n_bins
         out = np.bincount(self.bins.ravel(), (values - upper).ravel(), size)
-        out += np.bincount(self.bins.ravel() + 1, upper.ravel(), size)
+        out[1:] += np.bincount(self.bins.ravel(), upper.ravel(), size)[:-1]
         return out.reshape(-1, self.n_bins)
 
-    @cached_property
-    def mean_histogram(self):
-        """Mean over the classes of their rows' normalised histograms, (Q, bins)."""
-        return self.histograms(self.share) / self.n_classes
+    def read(self, table):
+        """What a table (Q, bins) has for the rows, (Q, M)."""
+        lower = table.take(self.bins)
+        return lower + self.upper_share * (table.take(self.bins + 1) - lower)
 
-    def without_row(self, table, factor):
-        """What the class mean of a table (Q, bins), times a factor (Q, M), gains if a row is left out, (Q, M)."""
-        lower, upper = table.take(self.bins), table.take(self.bins + 1)
-        value = factor * (lower + self.upper_share * (upper - lower))
-        return self.gap * (self._of_class(self.share * value) - value)
+    def without_row(self, values):
+        """What the class means of the rows' values (Q, M) gain if a row is left out, (Q, M)."""
+        return self.gap * (self._of_class(self.share * values) - values)
 
     def jackknife(self, query_part, gains, row_part):
-        """Standard errors of L estimates, to which queries contribute (L, Q) and rows are worth (L, M).
+        """Standard errors of estimates, to which queries contribute (n, Q) and rows are worth (n, M).
 
-        ``gains`` are those of :meth:`gains_without`, for the groups over which the mean of the queries is taken.
+        ``gains`` are those of :func:`_gains_without`, for the groups over which the mean of the queries is taken.
         """
         loss = row_part.copy()
         loss[:, self.query_row] += query_part @ gains
         order, first, kept = self._by_class
         loss -= (np.add.reduceat(loss[:, order], first, axis=1) / self._n_rows)[:, self.codes]
         return np.sqrt(loss**2 @ kept)
-
-    def gains_without(self, query_group):
-        """What a sum of the queries' parts gains, per part (Q) and query (Q), if that query is left out of its group.
-
-        The others of the group then count as much more.
-        """
-        same = query_group[:, None] == query_group
-        size = same.sum(axis=1)
-        left = np.where(size > 1, 1.0 / np.maximum(size - 1, 1), 0.0)
-        return same * left - np.diag(left * size)
 
     @cached_property
     def _by_class(self):
@@ -455,20 +456,33 @@ class _Trusted:
         return order, first, (1.0 - 1.0 / self._n_rows)[self.codes]
 
 
+def _gains_without(query_group):
+    """What a sum of the queries' parts gains, per part (Q) and query (Q), if that query is left out of its group.
+
+    The others of the group then count as much more.
+    """
+    others = np.bincount(query_group)[query_group] - 1
+    gains = (query_group[:, None] == query_group) / np.maximum(others, 1)
+    np.fill_diagonal(gains, -1.0 * (others > 0))
+    return gains
+
+
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """The shares of each query for one class, and what they gain if a trusted row is left out.
+    """The shares of each query for its own class, and what they gain if a trusted row is left out.
+
+    Of two classes y comes a second time, for the other class as c. The other shares say nothing new then: b is one less
+    what it is for the own class.
 
     Attributes
     ----------
-    label : ndarray of shape (Q,)
-        The class c of the mathematics: the query's own, or another.
-    a, b, y : ndarray of shape (Q,)
-        y is the sum of y_c and y_r.
-    b_rows, y_rows : ndarray of shape (Q, M)
+    a, b : ndarray of shape (Q,)
+    y : ndarray of shape (L, Q)
+        The sum of y_c and y_r; L is 2 for two classes, and else 1.
+    b_rows : ndarray of shape (Q, M)
+    y_rows : ndarray of shape (L, Q, M)
     """
 
-    label: np.ndarray
     a: np.ndarray
     b: np.ndarray
     y: np.ndarray
@@ -476,85 +490,72 @@ class _Shares:
     y_rows: np.ndarray
 
     @classmethod
-    def of(cls, labelled, mean_labelled, trusted, label):
-        """Shares from the normalised histograms (Q, bins) of rows labelled so, and their mean over all labels."""
-        n_classes, table = trusted.n_classes, share_table(trusted.n_bins)
+    def of(cls, histograms, mass, trusted):
+        """Shares from histograms (K, Q, N_BINS) of the rows of K labels of that mass."""
+        n_classes, own, n_bins = trusted.n_classes, trusted.query_class, trusted.n_bins
+        table = share_table(n_bins)
 
         def of_rest(whole, own):
             return (n_classes * whole - own) / (n_classes - 1)
 
-        mine = trusted.codes == label[:, None]
-        T = trusted.histograms(trusted.share * mine)
-        T_rest, S_rest = of_rest(trusted.mean_histogram, T), of_rest(mean_labelled, labelled)
+        S = histograms[own, np.arange(len(own)), :n_bins] / mass[own, None]
+        mean_S = ((1.0 / n_classes / mass) @ histograms.reshape(n_classes, -1)).reshape(len(own), -1)[:, :n_bins]
+        mine = trusted.codes == own[:, None]
+        T, mean_T = trusted.histograms(trusted.share * mine), trusted.histograms(trusted.share) / n_classes
+        S_rest, T_rest = of_rest(mean_S, S), of_rest(mean_T, T)
         # mean shares for a row in each bin: of S and of T beside it, and its own beside the rest
-        of_S, of_T, beside_rest = labelled @ table, T @ table, T_rest @ table.T
+        of_S, of_T, beside_rest = S @ table, T @ table, T_rest @ table.T
         equal = np.where(mine, 1.0, 1.0 / (n_classes - 1))
+        every_S = [of_S, S_rest @ table] if n_classes == 2 else [of_S]
         return cls(
-            label,
             a=(of_S * S_rest).sum(axis=1),
             b=(of_T * T_rest).sum(axis=1),
-            y=(of_S * (T + T_rest)).sum(axis=1),
-            b_rows=trusted.without_row(beside_rest, mine) + trusted.without_row(of_T, equal * ~mine),
-            y_rows=trusted.without_row(of_S, equal),
+            y=np.array([(of * (T + T_rest)).sum(axis=1) for of in every_S]),
+            b_rows=trusted.without_row(equal * np.where(mine, trusted.read(beside_rest), trusted.read(of_T))),
+            y_rows=np.array([trusted.without_row(equal * trusted.read(of)) for of in every_S]),
         )
 
 
-def _estimate(histograms, mass, asked, trusted):
-    """:class:`LabelReliability` from histograms (K, Q, bins) of the K groups of that mass, by the queries asked."""
-    n_classes, own, n_bins = len(mass), trusted.query_class, trusted.n_bins
-    mean_labelled = sum(of[asked, :n_bins] / total for of, total in zip(histograms, mass, strict=True)) / n_classes
-
-    def shares(label):
-        labelled = histograms[label, asked, :n_bins] / mass[label, None]
-        return _Shares.of(labelled, mean_labelled, trusted, label)
-
-    seen = [shares(own)]
+def _estimate(histograms, mass, trusted):
+    """:class:`LabelReliability` from histograms (K, Q, N_BINS) of the K groups of that mass."""
+    n_classes, own = len(mass), trusted.query_class
+    seen = _Shares.of(histograms, mass, trusted)
+    b = seen.b - 0.5
     n_queries = np.bincount(own, minlength=n_classes)
     equal = 1.0 / n_queries[own]  # the queries of a class together count one
+    # classes with one query vary beside each other, the others within
+    gains = _gains_without(np.where(n_queries[own] > 1, own, n_classes))
 
-    # (4); classes with one query vary beside each other, the others within
-    a, b = seen[0].a, seen[0].b
+    def standard_error(of_b, rows_of_y=0.0, of_queries=0.0):
+        """Of sums over queries of factors (n, Q) times b, beside what else queries contribute and rows are worth."""
+        return trusted.jackknife(of_b * b + of_queries, gains, of_b @ seen.b_rows + rows_of_y)
+
+    # (4)
     asked_of = equal / np.count_nonzero(n_queries)
     overall = unclipped = overall_se = np.nan
-    separation = asked_of @ (b - 0.5)
+    separation = asked_of @ b
     if separation > _LEAST_SEPARATION:
-        unclipped = asked_of @ (a - 0.5) / separation
         part = asked_of / separation
-        among = np.where(n_queries[own] > 1, own, n_classes)
-        of_queries, of_rows = part * (a - unclipped * b), -unclipped * (part @ seen[0].b_rows)
-        overall_se = trusted.jackknife(of_queries[None], trusted.gains_without(among), of_rows[None])[0]
-        overall = np.clip(unclipped, 0.0, 1.0)
+        unclipped = part @ (seen.a - 0.5)
+        overall_se = standard_error(-unclipped * part[None], of_queries=part * (seen.a - 0.5))[0]
+        overall = min(max(unclipped, 0.0), 1.0)
 
     # (7): p = sum of g u over 2 g^2, where g = b - 1/2 and u = y + b - 3/2, over one kind of queries or both
-    if n_classes == 2:
-        seen.append(shares(1 - own))
-    labels = np.flatnonzero(n_queries > 1)
-    kinds = [equal * (s.label == labels[:, None]) for s in seen]
-    g, u = (
-        np.stack([of @ value for of, value in zip(kinds, values, strict=True)])
-        for values in ([s.b - 0.5 for s in seen], [s.y + s.b - 1.5 for s in seen])
-    )
-    signs = (1.0, -1.0)  # the other class's queries have b below 1/2
-    separation = sum(sign * g_k for sign, g_k in zip(signs, g, strict=False)) / len(seen)
-    of_b = [sign * of / len(seen) for sign, of in zip(signs, kinds, strict=False)]
-    gains = trusted.gains_without(own)
-    se_b = _standard_error(trusted, gains, [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)])
-    separated = separation > np.maximum(_LEAST_SEPARATION, 2.0 * se_b)
-    norm = np.where(separated, 2.0 * (g**2).sum(axis=0), 1.0)
-    p = (g * u).sum(axis=0) / norm
-    of_y = [of * (g_k / norm)[:, None] for of, g_k in zip(kinds, g, strict=True)]
-    of_b = [of * ((g_k + u_k - 4.0 * p * g_k) / norm)[:, None] for of, g_k, u_k in zip(kinds, g, u, strict=True)]
-    terms = [(of, s.y, s.y_rows) for of, s in zip(of_y, seen, strict=True)]
-    terms += [(of, s.b, s.b_rows) for of, s in zip(of_b, seen, strict=True)]
-    se = _standard_error(trusted, gains, terms)
+    labels = (n_queries > 1).nonzero()[0]
+    kinds = np.array([own, 1 - own] if n_classes == 2 else [own])
+    signs = np.array([1.0, -1.0])[: len(kinds), None]  # the other class's queries have b below 1/2
+    of = equal * (kinds == labels[:, None, None])  # (n, L, Q) for n labels
+    g, u = (of * np.array([signs * b, seen.y + signs * b - 1.0])[:, None]).sum(axis=3)
+    mean_of = of.mean(axis=1)
+    separation = mean_of @ b
+    separated = separation > np.maximum(_LEAST_SEPARATION, 2.0 * standard_error(mean_of))
+    norm = np.where(separated, 2.0 * (g**2).sum(axis=1), 1.0)[:, None]
+    p = (g * u / norm).sum(axis=1)
+    of_y, of_b = of * (np.array([g, g + u - 4.0 * p[:, None] * g]) / norm)[..., None]
+    rows_of_y = of_y.reshape(len(labels), kinds.size) @ seen.y_rows.reshape(kinds.size, -1)
+    se = standard_error((of_b * signs).sum(axis=1), rows_of_y, (of_y * seen.y).sum(axis=1))
     precision, precision_se = np.full((2, n_classes), np.nan)
     told = separated & (se <= LARGEST_SE) & (p + 3.0 * se >= -_BELOW_ZERO)
     precision[labels[told]], precision_se[labels[separated]] = np.clip(p[told], 0.0, 1.0), se[separated]
-    return LabelReliability(float(overall), float(overall_se), precision, precision_se, float(unclipped), a, b, own)
-
-
-def _standard_error(trusted, gains, terms):
-    """Standard errors of sums over queries of factors (L, Q) times shares (Q,), which rows are worth (Q, M)."""
-    of_queries = sum(factor * share for factor, share, _ in terms)
-    of_rows = sum(factor @ of_rows for factor, _, of_rows in terms)
-    return trusted.jackknife(of_queries, gains, of_rows)
+    errors = precision, precision_se, float(unclipped)
+    return LabelReliability(float(overall), float(overall_se), *errors, seen.a, seen.b, own)

@@ -47,8 +47,8 @@ class Target:
         kind = target_kind(y, target_type, name)
         y = check_labels(y, kind, name)
         if kind == "classes":
-            labels, codes = np.unique(y, return_inverse=True)
-            return cls(kind, labels, codes.astype(np.intp))
+            labels = np.unique(y)
+            return cls(kind, labels, _places(y, labels))
         if kind == "continuous":
             return cls(kind, None, np.zeros(len(y), dtype=np.intp), y)
         categories = [np.unique(y[:, k]) for k in range(y.shape[1])]

@@ -7,6 +7,7 @@ or per column is NumPy. Each step takes a value and returns another; none is wri
                     -> Stream.begin, .learn, .merge -> Fitted   chunk by chunk
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -144,19 +145,20 @@ class Basis:
                 weight = weight[order]
             values = None if values is None else values[order]
             index = order if index is None else index[order]
-        most = min(_FEW_BYTES, self.compute.cache_bytes // 4)
-        if isinstance(Z, LazyRows) and np.prod(Z.shape) * Z.dtype.itemsize <= most:
-            Z = Z.copied(self.compute)
-        measured, reference = self.metric.rows(Z, self.compute, index), reference_of(rows.Z)[:0]
+        compute = self.compute
+        most = min(_FEW_BYTES, compute.cache_bytes // 4)
+        if isinstance(Z, LazyRows) and math.prod(Z.shape) * Z.dtype.itemsize <= most:
+            Z = Z.copied(compute)
+        measured, reference = self.metric.rows(Z, compute, index), reference_of(rows.Z)[:0]
         return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
 
     def marginals(self, group_prior, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group, a_i summing to its prior."""
         codes, weight = columns.target.meta_codes, columns.weight
         present = group_prior > 0
-        active = np.flatnonzero(present[codes])
-        mass = np.where(present, self.group_mass, 0.0)
-        mass = mass / mass.sum()
+        active = present[codes].nonzero()[0]
+        mass = self.group_mass * present
+        mass /= mass.sum()
         within = np.bincount(codes, weights=weight, minlength=len(mass))
         b = weight[active] * (mass / within)[codes[active]]
         with np.errstate(divide="ignore"):
@@ -204,15 +206,18 @@ class Basis:
             return np.where(target.meta_codes == np.arange(target.n_groups)[:, None], 0.0, lam)
         return lam * (target.labels[:, None] != target.meta_values[None]).mean(axis=2)
 
-    def partition(self, counts, cost, *, tiled):
-        """Blocks as wide as the solver's tiles, or as all columns, and as the rows that are gathered for them."""
-        itemsize = dtype_of(cost.reference).itemsize
-        width = cost.shape[1]
+    def partition(self, counts, cost, *, tiled, copies=1):
+        """Blocks as wide as the solver's tiles, or as all columns, and as the rows that are gathered for them.
+
+        ``copies`` of all columns are held at once.
+        """
+        reference, compute = cost.reference, self.compute
+        width = copies * cost.shape[1]
         if tiled:
-            width = exact.tile_width(cost, width, self.compute) or width
-        if np.isfinite(cost.work) and isinstance(cost.reference, np.ndarray):
+            width = exact.tile_width(cost, width, compute) or width
+        if math.isfinite(cost.work) and isinstance(reference, np.ndarray):
             width = max(width, int(cost.work))
-        return Partition.of(counts, rows_per_block(self.compute, width, itemsize, cost.reference))
+        return Partition.of(counts, rows_per_block(compute, width, dtype_of(reference).itemsize, reference))
 
 
 def _differences(basis, other):
@@ -320,7 +325,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
     if settings.metric == "precomputed":
         columns = replace(columns, Z=np.arange(len(order)))
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
-    ordered = basis.sort(rows)
+    ordered, compute = basis.sort(rows), basis.compute
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
     group_weight = reduction.sum(sums)
     if not stream:
@@ -336,11 +341,11 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
                 meta.weight,
                 target.n_groups,
                 basis.cost_scale,
-                basis.compute.cache_bytes,
+                compute.cache_bytes,
             )
         # in a stream rows count alike whatever the size of their chunk
         met = ordered if stream else _some(ordered, _ROWS_MET)
-        meter = meter.meet(met, basis.compute).summed(reduction.sum)
+        meter = meter.meet(met, compute).summed(reduction.sum)
     if reliability is None:
         reliability = _estimate(meter, target, group_weight)
     if checked.precision is not None:
@@ -417,7 +422,7 @@ def _choose_reg(basis, ordered, meta, group_prior, reliability, reduction, learn
     a, log_ratio = ordered.prior / unit, log_ratio + np.log(unit)
     problems = [basis.problem(target, b, log_ratio, eps) for eps in CANDIDATES]
     rate, codes = 1.0 / (basis.cost_scale * BANDWIDTH), target.meta_codes
-    partition = basis.partition(ordered.counts, cost, tiled=False)
+    partition = basis.partition(ordered.counts, cost, tiled=False, copies=len(CANDIDATES))
     votes = own_class_votes(cost, a, problems, rate, partition, basis.compute, reduction.sum)
     return choose_reg(votes, codes, information)
 
@@ -485,7 +490,7 @@ class Fitted:
     @property
     def groups(self):
         """Groups with training rows."""
-        return np.flatnonzero(self.group_weight > 0)
+        return (self.group_weight > 0).nonzero()[0]
 
     def weigh(self, rows):
         """Weights of any rows, float64 ndarray."""
@@ -803,7 +808,7 @@ def _group_mass(class_mass, origin):
 
 
 def _warn_absent(target, group_weight):
-    absent = np.flatnonzero(group_weight == 0)
+    absent = (group_weight == 0).nonzero()[0]
     if len(absent):
         names = target.group_names()
         warn(

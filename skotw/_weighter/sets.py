@@ -7,12 +7,13 @@ from array_api_compat import is_torch_array
 from scipy import sparse
 
 from skotw._transport.arrays import empty, namespace, take
+from skotw._transport.blocks import Partition, for_blocks
 from skotw._transport.cost import ScaledRows
 from skotw._transport.rows import LazyRows, SquaredRows, in_order
 
 from .labels import Target
 
-__all__ = ["Meta", "Rows", "SortedRows", "bits_of"]
+__all__ = ["Meta", "Rows", "SortedRows", "are_copies", "bits_of"]
 
 # Rows of which what is but a number per row is held at once.
 _ROWS_AT_A_TIME = 2**14
@@ -109,18 +110,37 @@ class SortedRows:
         return out
 
 
-def bits_of(rows):
+def bits_of(rows, compute):
     """A number that changes when rows on the host are written to: a sum of their bits, by place; 0 on a device."""
-    while isinstance(rows, LazyRows | ScaledRows | SquaredRows):
-        rows = rows.X
-    values = rows.data[:, None] if sparse.issparse(rows) else rows
+    values = _held(rows)
     if is_torch_array(values) and values.device.type == "cpu":
         values = values.detach().numpy()
     if not isinstance(values, np.ndarray):
         return 0
     bits, total = values.view(f"u{values.itemsize}"), 0
-    for start in range(0, len(bits), _ROWS_AT_A_TIME):
-        sums = bits[start : start + _ROWS_AT_A_TIME].sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
-        odd = np.arange(2 * start + 1, 2 * (start + len(sums)), 2, dtype=np.uint64)
-        total ^= int(sums.astype(np.uint64) @ odd)
+
+    def sum_bits(block, work):
+        sums = bits[block.rows].sum(axis=1, dtype=bits.dtype if bits.itemsize >= 4 else np.uint64)
+        odd = np.arange(2 * block.start + 1, 2 * block.stop, 2, dtype=np.uint64)
+        return int(sums.astype(np.uint64) @ odd)
+
+    def add(block, value):
+        nonlocal total
+        total ^= value
+
+    for_blocks(sum_bits, Partition.of([len(bits)], _ROWS_AT_A_TIME), compute, np, add)
     return total
+
+
+def are_copies(rows, Z):
+    """Whether rows are copies of those of Z, or some of them, which nobody else writes to."""
+    rows, Z = _held(rows), _held(Z)
+    both = isinstance(rows, np.ndarray) and isinstance(Z, np.ndarray)
+    return both and not np.may_share_memory(rows, Z)
+
+
+def _held(rows):
+    """The array that rows are made of; the entries of a sparse matrix as a column."""
+    while isinstance(rows, LazyRows | ScaledRows | SquaredRows):
+        rows = rows.X
+    return rows.data[:, None] if sparse.issparse(rows) else rows

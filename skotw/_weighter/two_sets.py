@@ -81,8 +81,15 @@ def warn_of_mistakes(X, X_meta, *, prototypes_meant, stream=False):
             f"X_meta has {n_meta} rows and X has {n}, though the trusted rows are meant to be the few. Look whether "
             "the sets are swapped: the order is fit(X, y, X_meta, y_meta)."
         )
+    X, X_meta = _numbers_of_frames(X, X_meta)
     warn_far(X, X_meta, stream=stream)
     warn_repeated(X, X_meta)
+
+
+def _numbers_of_frames(X, X_meta):
+    """Frames of the same columns, all of them plain numbers, as two arrays; all else as it is."""
+    frames = is_frame(X) and is_frame(X_meta) and set(X.columns) == set(X_meta.columns)
+    return (paired_numbers(X, X_meta) if frames else None) or (X, X_meta)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -109,32 +116,32 @@ def _far_share(X, X_meta, some):
     """Share of the numbers of the meta set that lie far outside the range of those of some training rows."""
     far, n_values = 0, 0
     for column, meta in _number_pairs(X, X_meta, some):
+        column = np.asfortranarray(column)  # of which bounds are found in half the time
         low, high = np.fmin.reduce(column, axis=0), np.fmax.reduce(column, axis=0)
-        varies = np.isfinite(high - low) & (high > low)
-        reach = (high - low) / 2
-        outside = ((meta < low - reach) | (meta > high + reach)) & varies
-        far, n_values = far + outside.sum(), n_values + len(meta) * varies.sum()
+        width = high - low
+        varies = np.isfinite(width) & (width > 0)
+        outside = ((meta < low - width / 2) | (meta > high + width / 2)) & varies
+        far, n_values = far + np.count_nonzero(outside), n_values + len(meta) * np.count_nonzero(varies)
     return far / n_values if n_values else 0.0
 
 
 def _number_pairs(X, X_meta, some):
     """Float arrays, of some training rows and of the trusted rows, that cover the dense numbers of X."""
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) != set(X_meta.columns):
-            return
-        pair = paired_numbers(X[some], X_meta)
-        yield from paired_columns(X[some], X_meta, numbers_only=True) if pair is None else [pair]
+        if set(X.columns) == set(X_meta.columns):
+            yield from paired_columns(X[some], X_meta, numbers_only=True)
         return
     pair = [_plain_numbers(rows) for rows in (X, X_meta)]
     if all(rows is not None for rows in pair):
-        yield pair[0][some].astype(np.float64), pair[1].astype(np.float64)
+        yield tuple(np.asarray(rows, dtype=np.float64) for rows in (pair[0][some], pair[1]))
 
 
 def _plain_numbers(X):
     """Rows as an array of numbers, where they are one or become one by looking; else None."""
-    if sparse.issparse(X) or is_records(X):
-        return None
-    X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
+    if type(X) is not np.ndarray:
+        if sparse.issparse(X) or is_records(X):
+            return None
+        X = np.asarray(frame_values(X) if is_frame(X) else on_host(X))
     return X if X.ndim == 2 and X.dtype.kind in "biuf" and X.shape[1] else None
 
 
@@ -169,18 +176,17 @@ def warn_repeated(X, X_meta, *, rows="rows", remedy=TAKE_THEM_OUT):
 def _hashed(X, X_meta):
     """Hashes of the training rows that may be meta rows, of the meta rows, and a way to those of all training rows.
 
-    None for rows that have no hash. Rows of both sets have the same hash where they are equal.
+    None for rows that have no hash, and where no training row may be a meta row. Rows of both sets have the same hash
+    where they are equal.
     """
+    X, X_meta = _numbers_of_frames(X, X_meta)
     if sparse.issparse(X) or sparse.issparse(X_meta):
         if not all(sparse.issparse(rows) or _plain_numbers(rows) is not None for rows in (X, X_meta)):
             return None
         keys = hash_sparse(sparse.csr_array(X))
         return keys, hash_sparse(sparse.csr_array(X_meta)), lambda: keys
     if is_frame(X) and is_frame(X_meta):
-        if set(X.columns) != set(X_meta.columns):
-            return None
-        pair = paired_numbers(X, X_meta)
-        return _hashed_frames(X, X_meta) if pair is None else _hashed_arrays(*pair)
+        return _hashed_frames(X, X_meta) if set(X.columns) == set(X_meta.columns) else None
     if is_records(X) and is_records(X_meta):
         try:
             keys, meta = (np.array([hash(row) for row in rows]) for rows in (X, X_meta))
@@ -196,11 +202,11 @@ def _hashed(X, X_meta):
 def _hashed_arrays(X, X_meta):
     X_meta = X_meta.astype(X.dtype) if X.dtype.kind == "f" else X_meta
     # hashing all rows is dear, and most can be told apart by the one feature in which the meta rows differ most
-    some = np.unique(np.linspace(0, X.shape[1] - 1, min(X.shape[1], _MOST_FEATURES)).astype(np.intp))
-    sorted_meta = np.sort(X_meta[:, some], axis=0)
-    best = int(np.argmax((np.diff(sorted_meta, axis=0) != 0).sum(axis=0)))
-    suspects = np.flatnonzero(_is_among(X[:, some[best]].copy(), sorted_meta[:, best]))
-    return hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)
+    step = -(-X.shape[1] // _MOST_FEATURES)
+    sorted_meta = np.sort(X_meta[:, ::step], axis=0)
+    best = int((sorted_meta[1:] != sorted_meta[:-1]).sum(axis=0).argmax())
+    suspects = _is_among(X[:, best * step].copy(), sorted_meta[:, best]).nonzero()[0]
+    return (hash_numbers(X[suspects]), hash_numbers(X_meta), lambda: hash_numbers(X)) if len(suspects) else None
 
 
 def _hashed_frames(X, X_meta):
@@ -233,7 +239,7 @@ def _is_among(values, known):
     seen = np.zeros(1 << _BITS_OF_A_LOOK, dtype=bool)
     seen[_few_bits(known)] = True
     out = seen[_few_bits(values)] | (values != values)
-    some = np.flatnonzero(out)
+    some = out.nonzero()[0]
     place = np.searchsorted(known, values[some]).clip(max=len(known) - 1)
     out[some] = (known[place] == values[some]) | ((values[some] != values[some]) & (known[-1] != known[-1]))
     return out

@@ -10,7 +10,15 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skotw._transport.arrays import namespace
-from skotw._transport.blocks import Compute, Partition, blas_threads, for_blocks, one_blas_thread, sum_blocks
+from skotw._transport.blocks import (
+    Compute,
+    Partition,
+    blas_threads,
+    for_blocks,
+    one_blas_thread,
+    sum_blocks,
+    sum_groups,
+)
 from skotw.meta import _prototypes, class_prototypes
 
 NUMPY = namespace(np.empty(0))
@@ -44,6 +52,25 @@ def test_sums_are_the_same_to_the_bit_for_any_number_of_threads():
     for n_threads in (2, 3, 8):
         np.testing.assert_array_equal(total(n_threads), total(1))
     np.testing.assert_allclose(total(1), [values[:400].sum(axis=0), values[400:].sum(axis=0)], rtol=1e-4)
+
+
+def test_sums_of_groups_do_not_depend_on_where_blocks_and_groups_end():
+    values = np.random.default_rng(0).standard_normal((1000, 3))
+    counts = [0, 3, 400, 0, 1, 596, 0]
+
+    def totals(n_threads, block_rows):
+        def of_runs(block, runs, work):
+            assert sum(rows.stop - rows.start for _, rows in runs) == block.n_rows <= block_rows
+            return [values[block.rows][rows].sum(axis=0) for _, rows in runs]
+
+        partition = Partition.of(counts, block_rows)
+        return sum_groups(of_runs, partition, Compute(n_threads), NUMPY, np.zeros((7, 3)))
+
+    expected = [part.sum(axis=0) for part in np.split(values, np.cumsum(counts)[:-1])]
+    for block_rows in (1, 7, 2000):
+        np.testing.assert_allclose(totals(1, block_rows), expected, rtol=1e-12, atol=1e-12)
+        for n_threads in (2, 8):
+            np.testing.assert_array_equal(totals(n_threads, block_rows), totals(1, block_rows))
 
 
 def test_threads_have_scratch_memory_of_their_own():

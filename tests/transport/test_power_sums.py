@@ -63,6 +63,21 @@ def test_sums_are_those_of_the_powers(dtype, way):
     np.testing.assert_allclose(sums.over_columns(L.copy(), factor), exact @ factor, rtol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("way", [0, 1])
+def test_all_sums_see_the_same_bits_of_a_power(dtype, way):
+    sums = both(dtype)[way]
+    L = exponents(dtype, 40, 70) / 4
+    E = np.empty_like(L)
+    sums.over_rows(L.copy(), np.ones(len(L), dtype), E)
+    for k in (0, 39):
+        unit = np.eye(1, len(L), k, dtype=dtype)[0]
+        assert np.array_equal(sums.over_rows(L.copy(), unit, None), E[k])
+        unit = np.eye(1, L.shape[1], k, dtype=dtype)[0]
+        assert np.array_equal(sums.over_columns(L.copy(), unit), E[:, k])
+        assert np.array_equal(sums.stored_over_columns(E, unit), E[:, k])
+
+
 @pytest.mark.parametrize("width", [3, 64, 200])
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_strided_powers_of_any_library_are_summed_over_columns(library, width):

@@ -117,3 +117,12 @@ def test_frames_of_numbers_are_read_as_a_whole(monkeypatch, sets, library):
     found = OTSampleWeighter().fit(X, y, X_meta, y_meta).sample_weight_
     assert not columns
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_frames_are_checked_once_and_read_for_fitting_embedding_and_comparing_alone(monkeypatch, sets):
+    X, y, X_meta, y_meta = sets
+    X, X_meta = (pd.DataFrame(rows).rename(columns="f{}".format) for rows in (X, X_meta))
+    checks, reads = counted(monkeypatch, input, "validate_data"), counted(monkeypatch, frames, "_read")
+    OTSampleWeighter().fit(X, y, X_meta[X.columns[::-1]], y_meta)
+    assert len(checks) == 1
+    assert [len(rows) for (rows,), _ in reads] == [700, 700, 20, 700, 20]
