@@ -257,6 +257,11 @@ def test_partitions_of_files_pair_whichever_columns_are_read(sets, tmp_path):
     ).compute()
     assert_array_equal(joined["x0"], frame["x0"])
     assert_allclose(joined["w"], expected.sample_weight_, rtol=1e-12)
+    # weights alone are of few columns, too
+    negative = chunks["weight"].where(chunks["weight"] != 300.0, -1.0)
+    with pytest.raises(ValueError, match=r"sample_weight must not be negative. its minimum is -1\.0") as raised:
+        DaskSampleWeighter().fit(chunks[["x0"]], chunks["y"], frames(X_meta)[["x0"]], y_meta, sample_weight=negative)
+    assert raised.value.__notes__ == ["This happened in chunk 5 of X, counted from 0."]
 
 
 def test_chunks_that_cut_features_or_pair_badly_are_cut_anew(sets):
@@ -358,6 +363,13 @@ def test_a_chunk_hands_on_no_more_than_its_share(monkeypatch):
     assert len(sizes) == 20
     assert sizes.max() < 20 + 4 * np.sqrt(20)
     assert sizes.sum() == len(sample.X)
+
+
+def test_a_chunk_of_which_no_row_is_drawn(sets):
+    X, y, X_meta, y_meta = sets
+    dX, dy = chunked(X, y, chunk=5)
+    w = DaskSampleWeighter(OTSampleWeighter(**SETTLED), sample_size=20, random_state=0).fit(dX, dy, X_meta, y_meta)
+    assert_allclose(w.sample_weight_.compute(), OTSampleWeighter(**SETTLED).fit(*sets).sample_weight_, rtol=1e-12)
 
 
 @pytest.mark.parametrize("fan_in", [2, 3, 8])
@@ -529,7 +541,8 @@ def test_a_chunk_whose_labels_or_weights_do_not_pair_with_its_rows(sets):
     X, y, X_meta, y_meta = sets
     dX, dy = chunked(X, y)
     short = dy.map_blocks(lambda block: block[:30], meta=np.empty(0, int))
-    for labels, weight, name in ((short, None, "y"), (dy, short + 1.0, "sample_weight")):
+    pairs = ((short, None, "y"), (dy, short + 1.0, "sample_weight"), (dy, short * 0.0, "sample_weight"))
+    for labels, weight, name in pairs:
         with pytest.raises(ValueError, match=f"{name} has 30 values for the .0 rows of X"):
             DaskSampleWeighter().fit(dX, labels, X_meta, y_meta, sample_weight=weight)
     bad = da.from_array(np.r_[np.ones(399), -1.0], chunks=90)
