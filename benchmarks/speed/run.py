@@ -31,11 +31,11 @@ run pays for memory that the system has to bring, and for BLAS threads of the co
 a while. The ratios of a round are of neighbours in time, and their median over the rounds counts. Beside the wall time
 there is the processor time of the second run, in which other tenants of the machine show less.
 
-Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports and threads,
-then the contender and the product in turns. That tiny run also loads numba, which takes half a second and some 50 MiB
-once in a process. A measurement has the time of the first run, the median of the later ones, the median of the product,
-and how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end are
-measured up to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
+Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports, threads and
+numba, which takes half a second and some 50 MiB once, then the contender and the product in turns, with a rest before
+the contender. A measurement has the time of the first run, the median of the later ones, the median of the product, and
+how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end are measured up
+to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
 """
 
 import argparse
@@ -48,7 +48,7 @@ import sys
 import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import monotonic, perf_counter, process_time
+from time import monotonic, perf_counter, process_time, sleep
 from unittest.mock import patch
 
 import numpy as np
@@ -108,6 +108,7 @@ RUNS = ("first", "again", "cpu")
 TARGET_HEAD = ["time of", "rows x trusted x features", "first", "again", "CPU", "target", "verdict"]
 MEMORY_HEAD = ["memory of", "rows x trusted x features", "MiB", "target", "verdict"]
 EXPONENTS_FROM = 100_000  # rows: below, what a call costs once is seen
+STILL = 0.2  # seconds in which BLAS threads that have worked end their spinning
 MIB = 2**20
 
 
@@ -155,6 +156,7 @@ def measure(name, size, repeats, threads):
     before, spent = peak_bytes(), []
     products = {setting: [] for setting in ((threads, 1), (1, threads))}
     for k in range(repeats + 1):
+        sleep(STILL)
         spent.append(timed(run, data, threads)[0])
         if k == 0:
             added = peak_bytes() - before
