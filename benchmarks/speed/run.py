@@ -52,10 +52,10 @@ from time import monotonic, perf_counter, process_time, sleep
 from unittest.mock import patch
 
 import numpy as np
-from contenders import CONTENDERS, Data, gemm
+from contenders import CONTENDERS, Data, gemm, solve_exact
 
 from skotw._transport import power_sums
-from skotw._transport.blocks import blas_threads
+from skotw._transport.blocks import Compute, blas_threads
 
 BASE = {"N": 100_000, "M": 200, "d": 64, "classes": 10}
 SWEEPS = {
@@ -135,11 +135,13 @@ def key(names, size, rounds=None):
 
 
 def prepared(names, size, threads):
-    """The data, after a tiny run of each contender; numba is loaded by it, and has compiled."""
+    """The data, after a tiny run of each contender, and with loops that are compiled."""
     tiny = Data(100, 2 * size["classes"], size["d"], size["classes"])
+    for name in names:
+        CONTENDERS[name][0](tiny, threads)
     with patch.object(power_sums, "COMPILED_FROM", 1):
-        for name in names:
-            CONTENDERS[name][0](tiny, threads)
+        for tiles in ({}, {"cache_bytes": 0}):  # each has loops of its own
+            solve_exact(tiny, Compute(threads, **tiles))
     return Data(size["N"], size["M"], size["d"], size["classes"])
 
 
