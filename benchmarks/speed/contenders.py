@@ -12,7 +12,7 @@ from skotw._transport.blocks import Compute, Partition, rows_per_block
 from skotw._transport.cost import cosine_cost, unit_rows
 from skotw._transport.problem import Problem
 
-__all__ = ["CONTENDERS", "Data", "gemm"]
+__all__ = ["CONTENDERS", "Data", "gemm", "solve_exact"]
 
 REG, LABEL_WEIGHT = 0.1, 0.5
 GEMM_ROWS = 2048
