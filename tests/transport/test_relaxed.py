@@ -204,3 +204,12 @@ def test_densities_by_one_product_lose_nothing_that_counts(monkeypatch, shape, h
     C = 0.5 * dense.d.astype(np.float64) + dense.problem.label_costs()[GROUPS]
     np.testing.assert_allclose(found, logsumexp((g - C) / EPS, axis=1, b=dense.b), rtol=1e-5, atol=1e-5)
     assert bool(slow) == (shape != "plain")
+
+
+def test_density_of_float32_costs_keeps_its_digits_far_from_one():
+    # two columns of one mass and powers of two as kernels: sums of them are exact in float32
+    bits = np.array([[40.0, 41.0], [3.0, 4.0], [70.0, 69.0]], dtype=np.float32)
+    cost = FunctionCost(bits.shape, lambda i, j: bits[i:j], bits[:0, 0])
+    problem = Problem(1.0, 0.0, np.log(2.0), np.log([0.5, 0.5]), np.zeros(1), np.zeros(2, dtype=np.intp), 0.0)
+    found = relaxed.log_density(cost, problem, np.zeros(2), Partition.of([3], 3), Compute())
+    np.testing.assert_allclose(found, np.log(0.75) - np.log(2.0) * bits.min(axis=1), rtol=0, atol=1e-7)

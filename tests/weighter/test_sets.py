@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from skotw._transport.blocks import Compute
+from skotw._weighter import sets
 from skotw._weighter.labels import Target
 from skotw._weighter.sets import Meta, SortedRows
 
@@ -87,3 +89,15 @@ def test_some_trusted_samples_keep_what_belongs_to_them():
     np.testing.assert_array_equal(some.weight, [4.0, 1.0])
     np.testing.assert_array_equal(some.target.labels[some.target.meta_codes], ["a", "b"])
     np.testing.assert_array_equal(some.target.labels, target.labels)  # the groups stay
+
+
+def test_bits_change_with_any_row_and_with_no_number_of_threads(monkeypatch):
+    monkeypatch.setattr(sets, "_ROWS_AT_A_TIME", 10)
+    X = np.random.default_rng(0).standard_normal((35, 3))
+    bits = sets.bits_of(X, Compute(1))
+    assert sets.bits_of(X, Compute(2)) == bits
+    for row in (0, 9, 10, 34):
+        changed = X.copy()
+        changed[row, 1] += 1e-9
+        assert sets.bits_of(changed, Compute(1)) != bits
+    assert sets.bits_of(X[::-1], Compute(1)) != bits
