@@ -351,12 +351,12 @@ def plot(records, base, path):
 
     mpl.rcParams["svg.hashsalt"] = "speed"  # the same file for the same numbers
     figure, axes = plt.subplots(2, 3, figsize=(9, 5.4), constrained_layout=True)
-    figure.delaxes(axes[1, 2])
+    colors = dict(zip(CONTENDERS, mpl.colormaps["tab20"].colors, strict=False))
     panels = [*((varied, "again", "seconds") for varied in base), ("N", "added_mib", "MiB added")]
     for ax, (varied, field, label) in zip(axes.flat[:5], panels, strict=True):
         for name, points in curves(records, base, varied).items():
             values, shown = zip(*((value, max(record[field], 1e-4)) for value, record in points), strict=True)
-            ax.loglog(values, shown, "o-", label=name)
+            ax.loglog(values, shown, "o-", ms=4, color=colors[name], label=name)
         ax.set(xlabel=varied, ylabel=label)
         ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
@@ -364,7 +364,8 @@ def plot(records, base, path):
             if high < min(100 * low, 1e4):  # a decade or two, of which powers of ten alone would say little
                 axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter("{x:g}")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc=(0.75, 0.25))
+    axes[1, 2].axis("off")
+    axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", ncols=2, fontsize="small", frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 
