@@ -27,10 +27,7 @@ def enabled() -> bool:
 def over_rows(L: NDArray[Any], weight: NDArray[Any], out: NDArray[Any] | None) -> NDArray[np.float64]:
     """sum_i weight_i E_ij for E = 2^L, and E in ``out``, other memory than L."""
     total = np.zeros(L.shape[1])
-    if out is None:
-        _over_rows(L, weight, total)
-    else:
-        _over_rows_kept(L, weight, out, total)
+    _over_rows(L, weight, out, total)
     return total
 
 
@@ -96,21 +93,7 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 
 @_compiled
-def _over_rows(L: Any, weight: Any, total: Any) -> None:
-    n_rows, n_columns = L.shape
-    partial = np.empty(n_columns, L.dtype)
-    for start in range(0, n_rows, ROWS_AT_A_TIME):
-        partial[:] = 0
-        for i in range(start, min(start + ROWS_AT_A_TIME, n_rows)):
-            w = weight[i]
-            for j in range(n_columns):
-                partial[j] += w * _power_of_two(L[i, j])
-        for j in range(n_columns):
-            total[j] += partial[j]
-
-
-@_compiled
-def _over_rows_kept(L: Any, weight: Any, out: Any, total: Any) -> None:
+def _over_rows(L: Any, weight: Any, out: Any, total: Any) -> None:
     n_rows, n_columns = L.shape
     partial = np.empty(n_columns, L.dtype)
     for start in range(0, n_rows, ROWS_AT_A_TIME):
@@ -119,7 +102,8 @@ def _over_rows_kept(L: Any, weight: Any, out: Any, total: Any) -> None:
             w = weight[i]
             for j in range(n_columns):
                 e = _power_of_two(L[i, j])
-                out[i, j] = e
+                if out is not None:  # each has loops of its own, in which this is no question
+                    out[i, j] = e
                 partial[j] += w * e
         for j in range(n_columns):
             total[j] += partial[j]

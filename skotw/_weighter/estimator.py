@@ -21,7 +21,6 @@ from skotw._compat import (
     validate_parameter_constraints,
 )
 from skotw._transport.arrays import like
-from skotw._transport.blocks import Compute
 from skotw._typing import Array, ArrayLike, MatrixLike, Metric, RandomState
 from skotw._validation import set_all_or_none, takes_no, unchanged_on_error, warn
 from skotw.metrics import effective_sample_size
@@ -82,18 +81,16 @@ class _TrainingRows:
     ordered: SortedRows
     kept: np.ndarray | None
     n_given: int
-    compute: Compute
     bits: int | None  # None for copies
 
     @classmethod
     def of(cls, ordered, chunk, compute):
         bits = None if are_copies(ordered.rows, chunk.rows.Z) else bits_of(ordered.rows, compute)
-        return cls(ordered, chunk.kept, chunk.n_given, compute, bits)
+        return cls(ordered, chunk.kept, chunk.n_given, bits)
 
-    @property
-    def unchanged(self):
+    def are_unchanged(self, compute):
         """Whether they are what they were; rows that are X itself may have been written to."""
-        return self.bits is None or bits_of(self.ordered.rows, self.compute) == self.bits
+        return self.bits is None or bits_of(self.ordered.rows, compute) == self.bits
 
     def label_shares(self, fitted):
         """Confidence, group, and most confident group of each row; NaN and -1 for rows that took no part."""
@@ -122,7 +119,7 @@ class _OnDemand:
             raise AttributeError(f"{message}. {_NO_CLASSES}")
         if rows is None:
             raise AttributeError(f"{message}. No training rows are kept: call label_confidence(X, y).")
-        if not rows.unchanged:
+        if not rows.are_unchanged(fitted.basis.compute):
             raise AttributeError(
                 f"{message}. It is computed when it is first asked for, and X has been written to since fit. Call "
                 "label_confidence(X, y) with the rows as they were, or fit again."
