@@ -212,4 +212,5 @@ def test_density_of_float32_costs_keeps_its_digits_far_from_one():
     cost = FunctionCost(bits.shape, lambda i, j: bits[i:j], bits[:0, 0])
     problem = Problem(1.0, 0.0, np.log(2.0), np.log([0.5, 0.5]), np.zeros(1), np.zeros(2, dtype=np.intp), 0.0)
     found = relaxed.log_density(cost, problem, np.zeros(2), Partition.of([3], 3), Compute())
-    np.testing.assert_allclose(found, np.log(0.75) - np.log(2.0) * bits.min(axis=1), rtol=0, atol=1e-7)
+    expected = np.log(0.75) - np.log(2.0) * bits.min(axis=1).astype(np.float64)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
