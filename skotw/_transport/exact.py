@@ -30,6 +30,8 @@ from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.power_sums import PowerSums, power_sums
 from skotw._transport.problem import Problem, TransportResult
 
+BlockStep = Callable[[Block, dict[str, Any]], None]
+
 TILE_COLUMNS = 256  # wider tiles gain less than fresh memory costs
 LEAST_COLUMNS = 80  # narrower ones read the rows too often
 ROUND_COLUMNS = 16  # of which products take several at a time
@@ -94,6 +96,7 @@ class _Tile:
     compute: Compute
     powers: PowerSums
     storage: Any | None
+    stride: int  # entries of the storage for each row
     shift: NDArray[np.float64] | None = None  # of the shape of the table
     _shift: Any | None = None  # the same in the features' library
 
@@ -118,15 +121,17 @@ class _Tile:
         """Where E of the block is held."""
         if self.storage is None:
             return None
-        first = self.blocks.blocks[0].start
-        part = self.storage[(block.start - first) * self.width : (block.stop - first) * self.width]
-        return part.reshape((block.n_rows, self.width))
+        start = (block.start - self.blocks.blocks[0].start) * self.stride
+        return self.storage[start : start + block.n_rows * self.width].reshape((block.n_rows, self.width))
 
-    def sums(self) -> NDArray[np.float64]:
+    def sums(self, before: BlockStep | None = None) -> NDArray[np.float64]:
+        """S, of (rows of the table, width); ``before`` is called with each block before its kernel is evaluated."""
         over_rows = self.powers.over_rows
         weights, ones, bare = self.rows.weights, self.rows.ones, self.shift is None
 
         def block_sums(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
+            if before is not None:
+                before(block, work)
             L, stored = self._exponents(block, work), self._stored(block)
             row = weights[block.rows] if bare else ones[: block.n_rows]
             runs = list(self.layout.runs(block, self.columns))
@@ -227,7 +232,7 @@ def _tiles(
     step = width or columns.stop - columns.start
     for start in range(columns.start, columns.stop, step):
         tile = slice(start, min(start + step, columns.stop))
-        yield _Tile(kernel, tile, rows, blocks, layout, compute, powers, storage if width else None)
+        yield _Tile(kernel, tile, rows, blocks, layout, compute, powers, storage if width else None, width)
 
 
 @with_less_memory
@@ -252,11 +257,14 @@ def log_normalisers(
 
 
 class _Columns:
-    """The solution on the columns of one tile: each normalises by itself, labels included."""
+    """The solution on the columns of one tile: each normalises by itself, labels included.
 
-    def __init__(self, tile: _Tile, problem: Problem) -> None:
+    ``before`` is called with each block before its kernel is evaluated.
+    """
+
+    def __init__(self, tile: _Tile, problem: Problem, before: BlockStep | None = None) -> None:
         self.tile, self.problem = tile, problem
-        sums = tile.sums()
+        sums = tile.sums(before)
         label = problem.label_cost / problem.eps
         self.other = np.exp(-label)  # what the label cost leaves of a kernel between groups
         with np.errstate(over="ignore", invalid="ignore"):
@@ -273,37 +281,47 @@ class _Columns:
         with np.errstate(divide="ignore"):
             return np.asarray(-self.problem.eps * (np.log(self.total) + self.tile.log_unit[OWN]))
 
-    def add_rows(self, weights: Any) -> None:
-        """weights_i += sum_j T_ij."""
-        mass = np.exp(self.problem.log_mass[self.tile.columns])
+    def rows(self, weights: Any) -> BlockStep:
+        """weights_i += sum_j T_ij, for the rows of a block."""
+        tile = self.tile
+        mass = np.exp(self.problem.log_mass[tile.columns])
         own = np.divide(mass, self.total, out=np.zeros_like(mass), where=self.total > 0)
         scale = like(np.stack([own * self.other, own]), weights)
-        rows = self.tile.rows
 
-        def block_rows(block: Block, work: dict[str, Any]) -> None:
-            out = weights[block.rows]
-            for run, value in self.tile.row_sums(block, work, scale):
-                out[run.rows] += value if self.tile.shift is not None else value * rows.weights[block.rows][run.rows]
+        def add(block: Block, work: dict[str, Any]) -> None:
+            out, prior = weights[block.rows], tile.rows.weights[block.rows]
+            for run, value in tile.row_sums(block, work, scale):
+                out[run.rows] += value if tile.shift is not None else value * prior[run.rows]
 
-        for_blocks(block_rows, self.tile.blocks, self.tile.compute, namespace(weights))
+        return add
 
 
 def _solved(
-    cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, tiled: bool
-) -> Iterator[_Columns]:
-    """The columns in tiles."""
+    cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, weights: Any | None = None
+) -> NDArray[np.float64]:
+    """Potentials of the columns; what the columns give to each row is added to ``weights``.
+
+    Between two tiles there is one walk for both: a block's kernel on the one is used for the last time just before that
+    on the other takes its place, which the cache then holds.
+    """
+    potentials = np.full(cost.shape[1], np.inf)
     rows = _RowWeights(a, problem.log_ratio, partition, cost.reference)
     layout, kernel = problem.layout(partition), cost.kernel(problem.rate)
     powers = power_sums(cost.reference, math.prod(cost.shape))
     parts = [(blocks, columns, blocks.span, 0) for blocks, columns in problem.components(partition)]
     storage = None
-    if tiled:
+    if weights is not None:
         parts = [(*part[:3], tile_width(cost, part[1].stop - part[1].start, compute, part[2])) for part in parts]
         size = max((n_rows * width for *_, n_rows, width in parts), default=0)
         storage = empty((size,), cost.reference)
     for blocks, columns, _, width in parts:
+        last = None
         for tile in _tiles(kernel, rows, columns, blocks, layout, compute, powers, storage, width):
-            yield _Columns(tile, problem)
+            last = _Columns(tile, problem, last and last.rows(weights))
+            potentials[tile.columns] = last.potentials
+        if last is not None and weights is not None:
+            for_blocks(last.rows(weights), blocks, compute, namespace(weights))
+    return potentials
 
 
 @with_less_memory
@@ -311,10 +329,7 @@ def free_potentials(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
     """g of (2), without the weights; parameters as in :func:`solve`."""
-    potentials = np.full(cost.shape[1], np.inf)
-    for part in _solved(cost, a, problem, partition, compute, tiled=False):
-        potentials[part.tile.columns] = part.potentials
-    return potentials
+    return _solved(cost, a, problem, partition, compute)
 
 
 @with_less_memory
@@ -339,9 +354,6 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
         if result is not None:
             return result
     weights = like(np.zeros(cost.shape[0]), cost.reference)
-    potentials = np.full(cost.shape[1], np.inf)
-    for part in _solved(cost, a, problem, partition, compute, tiled=True):
-        potentials[part.tile.columns] = part.potentials
-        part.add_rows(weights)
+    potentials = _solved(cost, a, problem, partition, compute, weights)
     objective = float(np.exp(problem.log_mass) @ potentials)
     return TransportResult(weights, potentials, 1, True, objective)
