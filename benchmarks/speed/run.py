@@ -26,14 +26,14 @@ KMM         kernel mean matching of ADAPT, where it is installed: weights from f
 product     the bare matrix product of the rows with the trusted ones, in blocks of 2048 rows, with threads over the
             blocks or inside BLAS: the quicker of the two
 
-The targets come first. What a target compares is timed in one process, in turns; in its turn each runs twice. The first
-run pays for memory that the system has to bring, and for BLAS threads of the contender before, which go on spinning for
-a while. The ratios of a round are of neighbours in time, and their median over the rounds counts. Beside the wall time
-there is the processor time of the second run, in which other tenants of the machine show less.
+The targets come first. What a target compares is timed in one process, in turns. In its turn each rests, as BLAS
+threads that have worked go on spinning for a while, and then runs twice. The first run pays for memory that the system
+has to bring. The ratios of a round are of neighbours in time, and their median over the rounds counts. Beside the wall
+time there is the processor time of the second run, in which other tenants of the machine show less.
 
 Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports, threads and
-numba, which takes half a second and some 50 MiB once, then the contender and the product in turns, with a rest before
-the contender. A measurement has the time of the first run, the median of the later ones, the median of the product, and
+numba, which takes half a second and some 50 MiB once, then the contender and the product in turns, again with a rest
+before the contender. A measurement has the time of the first run, the median of the later ones, the median of the product, and
 how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end are measured up
 to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
 """
@@ -180,6 +180,7 @@ def measure_in_turns(names, size, rounds, threads):
     found = {name: {run: [] for run in RUNS} for name in runs}
     for _ in range(rounds):
         for name, call in runs.items():
+            sleep(STILL)
             first, again = timed(*call), timed(*call)
             for run, seconds in zip(RUNS, (first[0], *again), strict=True):
                 found[name][run].append(seconds)

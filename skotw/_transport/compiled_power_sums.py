@@ -16,6 +16,7 @@ from numba.extending import overload
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
+free_scale = True
 ROWS_AT_A_TIME = 64  # whose sums are taken in the dtype of the block, before they join a sum in float64
 
 
@@ -24,18 +25,24 @@ def enabled() -> bool:
     return not numba.config.DISABLE_JIT
 
 
-def over_rows(L: NDArray[Any], weight: NDArray[Any], out: NDArray[Any] | None) -> NDArray[np.float64]:
-    """sum_i weight_i E_ij for E = 2^L, and E in ``out``, other memory than L."""
+def over_rows(
+    L: NDArray[Any], weight: NDArray[Any], out: NDArray[Any] | None, scale: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
+    """sum_i weight_i E_ij for E = 2^(scale_i L_ij), and E in ``out``, other memory than L."""
     total = np.zeros(L.shape[1])
-    _over_rows(L, weight, out, total)
+    _over_rows(L, _scale(L, scale), weight, out, total)
     return total
 
 
-def over_columns(L: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
-    """sum_j 2^L_ij factor_j; the powers themselves are written nowhere."""
+def over_columns(L: NDArray[Any], factor: NDArray[Any], scale: NDArray[Any] | None = None) -> NDArray[Any]:
+    """sum_j 2^(scale_i L_ij) factor_j; the powers themselves are written nowhere."""
     total = np.empty(L.shape[0], dtype=L.dtype)
-    _over_columns(L, factor, total)
+    _over_columns(L, _scale(L, scale), factor, total)
     return total
+
+
+def _scale(L: NDArray[Any], scale: NDArray[Any] | None) -> NDArray[Any]:
+    return np.ones(len(L), dtype=L.dtype) if scale is None else scale
 
 
 def stored_over_columns(E: NDArray[Any], factor: NDArray[Any]) -> NDArray[Any]:
@@ -93,15 +100,15 @@ _compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contrac
 
 
 @_compiled
-def _over_rows(L: Any, weight: Any, out: Any, total: Any) -> None:
+def _over_rows(L: Any, scale: Any, weight: Any, out: Any, total: Any) -> None:
     n_rows, n_columns = L.shape
     partial = np.empty(n_columns, L.dtype)
     for start in range(0, n_rows, ROWS_AT_A_TIME):
         partial[:] = 0
         for i in range(start, min(start + ROWS_AT_A_TIME, n_rows)):
-            w = weight[i]
+            s, w = scale[i], weight[i]
             for j in range(n_columns):
-                e = _power_of_two(L[i, j])
+                e = _power_of_two(s * L[i, j])
                 if out is not None:  # each has loops of its own, in which this is no question
                     out[i, j] = e
                 partial[j] += w * e
@@ -110,12 +117,12 @@ def _over_rows(L: Any, weight: Any, out: Any, total: Any) -> None:
 
 
 @_compiled
-def _over_columns(L: Any, factor: Any, total: Any) -> None:
+def _over_columns(L: Any, scale: Any, factor: Any, total: Any) -> None:
     for i in range(L.shape[0]):
-        s = L.dtype.type(0)
+        s, t = scale[i], L.dtype.type(0)
         for j in range(L.shape[1]):
-            s += _power_of_two(L[i, j]) * factor[j]
-        total[i] = s
+            t += _power_of_two(s * L[i, j]) * factor[j]
+        total[i] = t
 
 
 @_compiled

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -132,6 +132,13 @@ class _ProductKernel:
         if scale is not None and not scale_first:
             self.functions.multiply(out, scale, out=out)
         return out
+
+
+def without_row_scale(kernel: Kernel) -> tuple[Kernel, Any | None]:
+    """A kernel to whose rows a factor (N,) is yet to be applied, for who does that on the way; None: there is none."""
+    if isinstance(kernel, _ProductKernel):
+        return replace(kernel, row_scale=None), kernel.row_scale
+    return kernel, None
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
-from skotw._transport.cost import LOG2E, Cost, Kernel
+from skotw._transport.cost import LOG2E, Cost, Kernel, without_row_scale
 from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.power_sums import PowerSums, power_sums
@@ -85,7 +85,8 @@ class _Tile:
     """The kernel on some columns, and its sums over rows: S_kj over those to which row k of a table applies.
 
     ``E_ij = 2^L_ij``, and S_kj sums ``p_i E_ij``. Where that leaves the floating range, p_i and a factor of the column
-    join the exponent: ``E_ij = p_i 2^(L_ij - shift_kj)``. ``storage`` holds E between its two uses.
+    join the exponent: ``E_ij = p_i 2^(L_ij - shift_kj)``. ``storage`` holds E between its two uses, each block in a
+    place that it has in other tiles of these blocks as well, ``stride`` entries for a row.
     """
 
     kernel: Kernel
@@ -96,7 +97,7 @@ class _Tile:
     compute: Compute
     powers: PowerSums
     storage: Any | None
-    stride: int  # entries of the storage for each row
+    stride: int
     shift: NDArray[np.float64] | None = None  # of the shape of the table
     _shift: Any | None = None  # the same in the features' library
 
@@ -108,14 +109,21 @@ class _Tile:
     def reference(self) -> Any:
         return self.rows.weights
 
-    def _exponents(self, block: Block, work: dict[str, Any]) -> Any:
-        """log2 of E on the block, in scratch memory."""
+    def _exponents(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any | None]:
+        """log2 of E on the block, in scratch memory, and what its rows are yet to be multiplied by."""
+        if self.shift is None and self.powers.free_scale:
+            kernel, scale = self._without_scale
+            return kernel.block(block, self.columns, work), None if scale is None else scale[block.rows]
         L = self.kernel.block(block, self.columns, work)
         if self.shift is not None:
             for run in self.layout.runs(block, self.columns):
                 L[run.rows] -= run.of(self._shift)[None, :]
             L += self.rows.logarithm[block.rows][:, None]
-        return L
+        return L, None
+
+    @cached_property
+    def _without_scale(self) -> tuple[Kernel, Any | None]:
+        return without_row_scale(self.kernel)
 
     def _stored(self, block: Block) -> Any | None:
         """Where E of the block is held."""
@@ -132,11 +140,10 @@ class _Tile:
         def block_sums(block: Block, work: dict[str, Any]) -> list[tuple[Run, Any]]:
             if before is not None:
                 before(block, work)
-            L, stored = self._exponents(block, work), self._stored(block)
+            (L, scale), E = self._exponents(block, work), self._stored(block)
             row = weights[block.rows] if bare else ones[: block.n_rows]
             runs = list(self.layout.runs(block, self.columns))
-            kept = (None if stored is None else stored[run.rows] for run in runs)
-            return [(run, over_rows(L[run.rows], row[run.rows], E)) for run, E in zip(runs, kept, strict=True)]
+            return [(run, over_rows(*(run.part(values) for values in (L, row, E, scale)))) for run in runs]
 
         with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone with a shift
             return self._collect(block_sums, 0.0, np.add)
@@ -144,10 +151,13 @@ class _Tile:
     def row_sums(self, block: Block, work: dict[str, Any], factors: Any) -> Iterator[tuple[Run, Any]]:
         """sum_j E_ij factor_j, with the row of the table of factors that applies."""
         stored = self._stored(block)
-        E = self._exponents(block, work) if stored is None else stored
-        add_up = self.powers.over_columns if stored is None else self.powers.stored_over_columns
+        L, scale = self._exponents(block, work) if stored is None else (None, None)
         for run in self.layout.runs(block, self.columns):
-            yield run, add_up(E[run.rows], run.of(factors))
+            factor = run.of(factors)
+            if stored is None:
+                yield run, self.powers.over_columns(run.part(L), factor, run.part(scale))
+            else:
+                yield run, self.powers.stored_over_columns(run.part(stored), factor)
 
     def maxima(self) -> NDArray[np.float64]:
         """Largest log2 of p_i 2^L_ij."""
@@ -296,7 +306,7 @@ class _Columns:
         return add
 
 
-def _solved(
+def _solve_columns(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute, weights: Any | None = None
 ) -> NDArray[np.float64]:
     """Potentials of the columns; what the columns give to each row is added to ``weights``.
@@ -317,7 +327,7 @@ def _solved(
     for blocks, columns, _, width in parts:
         last = None
         for tile in _tiles(kernel, rows, columns, blocks, layout, compute, powers, storage, width):
-            last = _Columns(tile, problem, last and last.rows(weights))
+            last = _Columns(tile, problem, None if last is None else last.rows(weights))
             potentials[tile.columns] = last.potentials
         if last is not None and weights is not None:
             for_blocks(last.rows(weights), blocks, compute, namespace(weights))
@@ -329,7 +339,7 @@ def free_potentials(
     cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, compute: Compute
 ) -> NDArray[np.float64]:
     """g of (2), without the weights; parameters as in :func:`solve`."""
-    return _solved(cost, a, problem, partition, compute)
+    return _solve_columns(cost, a, problem, partition, compute)
 
 
 @with_less_memory
@@ -354,6 +364,6 @@ def solve(cost: Cost, a: NDArray[Any], problem: Problem, partition: Partition, c
         if result is not None:
             return result
     weights = like(np.zeros(cost.shape[0]), cost.reference)
-    potentials = _solved(cost, a, problem, partition, compute, weights)
+    potentials = _solve_columns(cost, a, problem, partition, compute, weights)
     objective = float(np.exp(problem.log_mass) @ potentials)
     return TransportResult(weights, potentials, 1, True, objective)

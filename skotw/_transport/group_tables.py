@@ -42,6 +42,10 @@ class Run:
         parts = [table[row][columns] for row, columns in self.pieces]
         return np.concatenate(parts) if isinstance(table, np.ndarray) else namespace(table).concat(parts)
 
+    def part(self, values: Any | None) -> Any | None:
+        """What these rows have of an array of the block's rows, if there is one."""
+        return None if values is None else values[self.rows]
+
     def put(self, values: NDArray[Any], table: NDArray[np.float64], combine: Callable[..., Any] = np.add) -> None:
         """Combine (m,) values of these rows into the table."""
         for row, columns in self.pieces:

@@ -18,13 +18,22 @@ COMPILED_FROM = 2**25  # entries, which take some 50 ms: loading numba takes som
 
 
 class PowerSums(Protocol):
-    """Sums over blocks of base-2 exponents L, or of their powers E = 2^L."""
+    """Sums over blocks of powers E_ij = 2^(scale_i L_ij), or from the powers.
 
-    def over_rows(self, L: Any, weight: Any, out: Any | None) -> NDArray[np.floating[Any]]:
+    Attributes
+    ----------
+    free_scale : bool
+        Whether the scale costs next to nothing here, so that L is better left without.
+    """
+
+    @property
+    def free_scale(self) -> bool: ...
+
+    def over_rows(self, L: Any, weight: Any, out: Any | None, scale: Any | None = None) -> NDArray[np.floating[Any]]:
         """sum_i weight_i E_ij, and E in ``out`` where that is given; L is no longer of use."""
         ...
 
-    def over_columns(self, L: Any, factor: Any) -> Any:
+    def over_columns(self, L: Any, factor: Any, scale: Any | None = None) -> Any:
         """sum_j E_ij factor_j; L is no longer of use, either."""
         ...
 
@@ -36,15 +45,21 @@ class PowerSums(Protocol):
 class Stepwise:
     """By the functions of the arrays' own library."""
 
+    free_scale = False
+
     def __init__(self, reference: Any) -> None:
         self._functions = functions(reference)
 
-    def over_rows(self, L: Any, weight: Any, out: Any | None) -> NDArray[np.floating[Any]]:
-        E = self._functions.exp2(L, out=L if out is None else out)
-        return to_numpy(self._functions.matmul(weight, E))
+    def over_rows(self, L: Any, weight: Any, out: Any | None, scale: Any | None = None) -> NDArray[np.floating[Any]]:
+        return to_numpy(self._functions.matmul(weight, self._powers(L, out, scale)))
 
-    def over_columns(self, L: Any, factor: Any) -> Any:
-        return self.stored_over_columns(self._functions.exp2(L, out=L), factor)
+    def over_columns(self, L: Any, factor: Any, scale: Any | None = None) -> Any:
+        return self.stored_over_columns(self._powers(L, None, scale), factor)
+
+    def _powers(self, L: Any, out: Any | None, scale: Any | None) -> Any:
+        if scale is not None:
+            self._functions.multiply(L, scale[:, None], out=L)
+        return self._functions.exp2(L, out=L if out is None else out)
 
     def stored_over_columns(self, E: Any, factor: Any) -> Any:
         # a product for each row takes NumPy half the time of one for all, unless rows are short

@@ -185,6 +185,27 @@ def test_blocks_and_tiles_may_end_anywhere_in_a_group(monkeypatch, rows_per_bloc
     np.testing.assert_allclose(result.potentials, g, rtol=1e-11)
 
 
+@pytest.mark.parametrize("far", ["first", "second", "third"])
+def test_one_tile_whose_kernel_underflows_leaves_the_others_as_they_are(monkeypatch, far):
+    # its sums are taken anew, when rows have been given what the tile before it holds, and not twice
+    monkeypatch.setattr(exact, "TILE_COLUMNS", 5)
+    monkeypatch.setattr(exact, "LEAST_COLUMNS", 1)
+    monkeypatch.setattr(exact, "CHEAP", 0)
+    rows, columns = np.random.default_rng(6).uniform(0.5, 1.0, (70, 1)), np.ones((13, 1))
+    tile = {"first": slice(0, 5), "second": slice(5, 10), "third": slice(10, 13)}[far]
+    columns[tile] *= 1e3
+    groups, column_group = np.repeat([0, 1], [40, 30]), np.repeat([0, 1], [7, 6])
+    problem = Problem(0.1, 0.0, 10.0, np.full(13, -np.log(13)), -np.log([80.0, 60.0]), column_group, 0.2)
+    redone, maxima = [], exact._Tile.maxima
+    monkeypatch.setattr(exact._Tile, "maxima", lambda self: redone.append(self.columns) or maxima(self))
+    result = exact.solve(InnerProductCost(-rows, columns), np.ones(70), problem, Partition.of([40, 30], 8), Compute(2))
+    assert redone == [tile]
+    C = rows @ columns.T + 0.2 * (groups[:, None] != column_group)
+    w, g, _ = dense(np.array([1 / 80, 1 / 60])[groups], C, np.full(13, 1 / 13), 0.1)
+    np.testing.assert_allclose(result.weights, w, rtol=1e-9)
+    np.testing.assert_allclose(result.potentials, g, rtol=1e-11)
+
+
 def test_a_solve_needs_no_table_of_groups_and_columns():
     n_groups, per_group = 400, 10
     X = np.random.default_rng(5).standard_normal((4000, 8)).astype(np.float32)

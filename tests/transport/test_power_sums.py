@@ -65,6 +65,19 @@ def test_sums_are_those_of_the_powers(dtype, way):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("way", [0, 1])
+def test_a_scale_multiplies_exponents(dtype, way):
+    sums = both(dtype)[way]
+    L, rng = exponents(dtype) / 40, np.random.default_rng(2)
+    scale, factor = rng.uniform(0.1, 2.0, len(L)).astype(dtype), rng.random(L.shape[1]).astype(dtype)
+    exact, tolerance = np.exp2(scale[:, None] * L.astype(np.float64)), 1e3 * np.finfo(dtype).eps
+    E = np.empty_like(L)
+    np.testing.assert_allclose(sums.over_rows(L.copy(), scale, E, scale), scale @ exact, rtol=tolerance)
+    np.testing.assert_allclose(E, exact, rtol=tolerance)
+    np.testing.assert_allclose(sums.over_columns(L.copy(), factor, scale), exact @ factor, rtol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("way", [0, 1])
 def test_all_sums_see_the_same_bits_of_a_power(dtype, way):
     sums = both(dtype)[way]
     L = exponents(dtype, 40, 70) / 4
