@@ -33,9 +33,9 @@ time there is the processor time of the second run, in which other tenants of th
 
 Then the sizes are varied, one at a time. There each measurement is a fresh process: a tiny run for imports, threads and
 numba, which takes half a second and some 50 MiB once, then the contender and the product in turns, again with a rest
-before the contender. A measurement has the time of the first run, the median of the later ones, the median of the product, and
-how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end are measured up
-to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
+before the contender. A measurement has the time of the first run, the median of the later ones, the median of the
+product, and how far the first run raised the peak of the resident memory. Contenders whose memory or time has no end
+are measured up to a size (N x M). Every measurement is a line of ``--out``, and is not repeated.
 """
 
 import argparse

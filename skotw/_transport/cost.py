@@ -72,11 +72,10 @@ class InnerProductCost:
     ``matmul`` and nothing else.
     """
 
-    rows: Any  # (N, d) dense, to be fetched, or CSR
+    rows: Any  # (N, d) dense, to be fetched or scaled, or CSR
     columns: Any  # (M, d)
     constant: float = 0.0
     degenerate: float = 0.0  # means up to this are rounding noise
-    row_scale: Any | None = None  # (N,), dense rows only: what each row is yet to be multiplied by
     squares: bool = False  # whether the last two features are those of the squared norms
 
     @property
@@ -85,7 +84,17 @@ class InnerProductCost:
 
     @property
     def reference(self) -> Any:
-        return reference_of(self.rows)
+        return self.rows.reference if isinstance(self.rows, UnitRows) else reference_of(self.rows)
+
+    @property
+    def unscaled(self) -> Any:
+        """The rows before each is multiplied by its scale."""
+        return self.rows.unscaled if isinstance(self.rows, UnitRows) else self.rows
+
+    @property
+    def row_scale(self) -> Any | None:
+        """(N,): what each row is yet to be multiplied by."""
+        return self.rows.scale if isinstance(self.rows, UnitRows) else None
 
     @property
     def work(self) -> float:
@@ -93,8 +102,9 @@ class InnerProductCost:
 
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
-        weight = p if self.row_scale is None else like(p, self.row_scale) * self.row_scale
-        product = _weighted_sum(self.rows, weight, compute) @ _weighted_sum(self.columns, b, compute)
+        rows = self.rows
+        of_rows = rows.weighted_sum(p, compute) if isinstance(rows, UnitRows) else _weighted_sum(rows, p, compute)
+        product = of_rows @ _weighted_sum(self.columns, b, compute)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
 
@@ -104,7 +114,7 @@ class InnerProductCost:
             return _SparseProductKernel(self.rows, (self.columns * rate).T, rate * self.constant)
         Zt = empty((self.columns.shape[1], self.columns.shape[0]), self.columns)
         Zt[...] = namespace(self.columns).permute_dims(self.columns, (1, 0)) * rate
-        return _ProductKernel(self.rows, Zt, rate * self.constant, self.row_scale)
+        return _ProductKernel(self.unscaled, Zt, rate * self.constant, self.row_scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,18 +170,20 @@ def _weighted_sum(X: Any, weight: Any, compute: Compute) -> NDArray[np.float64]:
     """sum_i weight_i x_i; partial sums are added up in float64 whatever the dtype of X."""
     if sparse.issparse(X):
         return np.asarray(X.T @ weight, dtype=np.float64)
+    walked, order = _as_they_lie(X)
     weight = like(weight, reference_of(X)) if isinstance(weight, np.ndarray) else weight
-    X, order = _as_they_lie(X)
-    if order is not None:
-        ordered, weight = weight, np.empty_like(weight)
-        weight[order] = ordered
+    weight = _as_taken(weight, order)
     matmul = functions(weight).matmul
 
     def block_sum(block: Block, work: dict[str, Any]) -> NDArray[np.float64]:
-        return to_numpy(matmul(weight[block.rows], fetch(X, block, work)))
+        return to_numpy(matmul(weight[block.rows], fetch(walked, block, work)))
 
+    return _sum_of_rows(block_sum, X, compute)
+
+
+def _sum_of_rows(block_sum: Callable[[Block, dict[str, Any]], Any], X: Any, compute: Compute) -> NDArray[np.float64]:
     total = np.zeros((1, X.shape[1]))
-    sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(weight), total)
+    sum_blocks(block_sum, _row_blocks(X, compute), compute, namespace(reference_of(X)), total)
     return total.reshape(-1)
 
 
@@ -180,6 +192,15 @@ def _as_they_lie(X: Any) -> tuple[Any, NDArray[np.intp] | None]:
     if isinstance(X, LazyRows) and X.order is not None and len(X.order) == len(X.X):
         return X.as_they_lie(), X.order
     return X, None
+
+
+def _as_taken(values: Any, order: NDArray[np.intp] | None) -> Any:
+    """Values of rows in their order, in that of memory."""
+    if order is None:
+        return values
+    out = np.empty_like(values)
+    out[order] = values
+    return out
 
 
 def _squared_norms(X: Any) -> Any:
@@ -212,20 +233,69 @@ def _unit_rows(X: Any) -> sparse.csr_array:
     return X
 
 
-@dataclass(frozen=True, eq=False)
-class ScaledRows:
-    """Rows ``scale_i x_i``, multiplied out block by block: no second copy of X is made."""
+class UnitRows:
+    """Dense rows x_i / |x_i|, zero rows staying zero, multiplied out block by block: no second copy of X is made.
 
-    X: Any  # (N, d), dense or to be fetched
-    scale: Any  # (N,)
+    The walk over X that takes the norms is that of the first sum of the rows, where one is asked for before the norms
+    are. A long one reads X from memory, and takes about as long for both as for one of them.
+
+    Parameters
+    ----------
+    X : array or LazyRows of shape (N, d)
+    compute : Compute
+    scale : array of shape (N,), optional
+        Inverse norms, where they are known.
+    """
+
+    def __init__(self, X: Any, compute: Compute, scale: Any | None = None) -> None:
+        self._X, self._compute, self._scale = X, compute, scale
 
     @property
     def shape(self) -> tuple[int, int]:
-        return int(self.X.shape[0]), int(self.X.shape[1])
+        return int(self._X.shape[0]), int(self._X.shape[1])
 
-    def in_order(self, order: NDArray[np.intp]) -> ScaledRows:
+    @property
+    def reference(self) -> Any:
+        """An array of the library, dtype and device of the rows."""
+        return reference_of(self._X)
+
+    @property
+    def unscaled(self) -> Any:
+        """What is multiplied by the scale: the rows as they came, but for those whose squares over- or underflow."""
+        self._measure()
+        return self._X
+
+    @property
+    def scale(self) -> Any:
+        self._measure()
+        return self._scale
+
+    def in_order(self, order: NDArray[np.intp]) -> UnitRows:
         """These rows, or some of them, in another order."""
-        return ScaledRows(in_order(self.X, order), take(self.scale, order))
+        return UnitRows(in_order(self.unscaled, order), self._compute, take(self.scale, order))
+
+    def weighted_sum(self, p: NDArray[Any], compute: Compute) -> NDArray[np.float64]:
+        """sum_i p_i x_i / |x_i|."""
+        p = like(p, self.reference)
+        total = None if self._scale is not None else self._measure(p)
+        return _weighted_sum(self._X, p * self._scale, compute) if total is None else total
+
+    def _measure(self, p: Any | None = None) -> NDArray[np.float64] | None:
+        """Take the norms, unless they are known; return the weighted sum for a p, unless rows had to be replaced."""
+        if self._scale is not None:
+            return None
+        X, (walked, order) = self._X, _as_they_lie(self._X)
+        scale, weight = empty((self.shape[0],), self.reference), None if p is None else _as_taken(p, order)
+        matmul = functions(scale).matmul
+
+        def block_sum(block: Block, work: dict[str, Any]) -> Any:
+            rows = fetch(walked, block, work)
+            scale[block.rows] = inverse = _inverse_norms(rows)
+            return 0.0 if weight is None else to_numpy(matmul(weight[block.rows] * inverse, rows))
+
+        total = _sum_of_rows(block_sum, X, self._compute)
+        self._X, self._scale = _with_odd_rows(X, scale if order is None else scale[order])
+        return None if weight is None or self._X is not X else total
 
 
 def unit_rows(X: Any, compute: Compute) -> Any:
@@ -238,32 +308,25 @@ def unit_rows(X: Any, compute: Compute) -> Any:
 
     Returns
     -------
-    ScaledRows, or a CSR matrix for one
+    UnitRows, or a CSR matrix for one
     """
-    if sparse.issparse(X):
-        X = X.copy()
-        inverse = _inverse_norms(X)
-        odd = np.flatnonzero((inverse == 0) & (np.diff(X.indptr) > 0))
-        units = _unit_rows(X[odd]) if len(odd) else None
-        X.data *= np.repeat(inverse, np.diff(X.indptr))
-        if units is not None:
-            X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
-        return X
-    walked, order = _as_they_lie(X)
-    scale = empty((int(X.shape[0]),), reference_of(X))
-
-    def invert_norms(block: Block, work: dict[str, Any]) -> None:
-        scale[block.rows] = _inverse_norms(fetch(walked, block, work))
-
-    for_blocks(invert_norms, _row_blocks(X, compute), compute, namespace(scale))
-    return _scaled_rows(X, scale if order is None else scale[order])
+    if not sparse.issparse(X):
+        return UnitRows(X, compute)
+    X = X.copy()
+    inverse = _inverse_norms(X)
+    odd = np.flatnonzero((inverse == 0) & (np.diff(X.indptr) > 0))
+    units = _unit_rows(X[odd]) if len(odd) else None
+    X.data *= np.repeat(inverse, np.diff(X.indptr))
+    if units is not None:
+        X.data[np.repeat(inverse == 0, np.diff(X.indptr))] = units.data
+    return X
 
 
-def _scaled_rows(X: Any, scale: Any) -> ScaledRows:
-    """x_i / |x_i| of dense rows, from :func:`_inverse_norms`."""
+def _with_odd_rows(X: Any, scale: Any) -> tuple[Any, Any]:
+    """X and its scale, from :func:`_inverse_norms`, such that rows of any norm have a product with it."""
     odd = np.flatnonzero(to_numpy(scale == 0))
     if not len(odd):
-        return ScaledRows(X, scale)
+        return X, scale
     rows = X[odd] if isinstance(X, LazyRows) else take(X, odd)
     if bool(namespace(rows).any(rows != 0)):
         # such rows are replaced: a product with them would leave the range that their norm has left
@@ -271,7 +334,7 @@ def _scaled_rows(X: Any, scale: Any) -> ScaledRows:
         index = namespace(X).asarray(odd, **on_device(X))
         X[index, :] = like(_unit_rows(rows).toarray(), X)
         scale[index] = 1.0
-    return ScaledRows(X, scale)
+    return X, scale
 
 
 def _row_blocks(X: Any, compute: Compute) -> Partition:
@@ -285,7 +348,7 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
 
     Parameters
     ----------
-    rows : ScaledRows or CSR matrix of shape (N, d)
+    rows : UnitRows or CSR matrix of shape (N, d)
         From :func:`unit_rows`.
     Z : array or CSR matrix of shape (M, d)
         As they come.
@@ -293,8 +356,8 @@ def cosine_cost(rows: Any, Z: Any) -> InnerProductCost:
     eps = float(np.finfo(dtype_of(Z)).eps)
     if sparse.issparse(rows):
         return InnerProductCost(rows, unit_rows(Z, Compute()), 1.0, 64 * eps)
-    columns = _scaled_rows(Z, _inverse_norms(Z))  # few rows, which need no blocks
-    return InnerProductCost(rows.X, columns.X * columns.scale[:, None], 1.0, 64 * eps, row_scale=rows.scale)
+    Z, scale = _with_odd_rows(Z, _inverse_norms(Z))  # few rows, which need no blocks
+    return InnerProductCost(rows, Z * scale[:, None], 1.0, 64 * eps)
 
 
 def squared_rows(X: Any, compute: Compute, center: Any | None = None) -> Any:

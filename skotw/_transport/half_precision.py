@@ -418,7 +418,7 @@ class _Component:
         for start in range(0, index.shape[0], step):
             part = index[start : start + step]
             at = part + self.rows.start
-            L = (cost.rows[at] if cost.row_scale is None else cost.rows[at] * cost.row_scale[at, None]) @ Z
+            L = (cost.unscaled[at] if cost.row_scale is None else cost.unscaled[at] * cost.row_scale[at, None]) @ Z
             L += column
             if self.labelled:
                 L -= (self.prior.group[at, None] != self.column_group) * (self.label * LOG2E)
@@ -453,7 +453,7 @@ class _Component:
 
     def _write(self, at: Any, out: Any) -> Any:
         cost, d = self.cost, self.d
-        X = cost.rows[at, :d]
+        X = cost.unscaled[at, :d]
         out = out[: X.shape[0]]
         scale = None if cost.row_scale is None else cost.row_scale[at]
         self.backend.write(X, scale, self.row_factor, out[:, :d])
@@ -493,7 +493,7 @@ class _Component:
         self.sample_mass = (self.prior.relative[at] * share).double()
         self.sample_mass /= self.sample_mass.sum()
         self.sample_group = self.prior.group[at]
-        X = self.cost.rows[at, : self.d]
+        X = self.cost.unscaled[at, : self.d]
         if self.cost.row_scale is not None:
             X = X * self.cost.row_scale[at, None]
         rms = torch.sqrt(torch.stack([(self.Z * self.Z).mean(), (X * X).mean()]))

@@ -130,15 +130,9 @@ class Basis:
         """Rows group by group, as the metric takes them; those of large NumPy arrays stay where they are."""
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
-        belief = beliefs = None
-        if rows.beliefs is not None:
-            of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
-            by_neighbours = np.maximum(self.worth + of_neighbours, _NEXT_TO_NOTHING) ** self.doubt
-            belief, beliefs = of_all * of_trusted**self.trust * by_neighbours, rows.beliefs[:2].prod(axis=0)
         if np.any(rows.codes[1:] < rows.codes[:-1]):
             # of few bits, which are sorted by counting
             order = np.argsort(rows.codes.astype(np.min_scalar_type(len(counts))), kind="stable")
-            belief, beliefs = (None if of is None else of[order] for of in (belief, beliefs))
             Z = LazyRows(Z) if isinstance(Z, np.ndarray) else Z
             Z = Z.in_order(order) if isinstance(Z, LazyRows) else take(Z, order)
             if np.any(weight != weight[0]):  # else they are the same in any order
@@ -150,7 +144,18 @@ class Basis:
         if isinstance(Z, LazyRows) and math.prod(Z.shape) * Z.dtype.itemsize <= most:
             Z = Z.copied(compute)
         measured, reference = self.metric.rows(Z, compute, index), reference_of(rows.Z)[:0]
-        return SortedRows(measured, values, weight, counts, order, index, reference, belief, beliefs)
+        return self.believe(SortedRows(measured, values, weight, counts, order, index, reference), rows)
+
+    def believe(self, ordered, rows):
+        """The same sorted rows with what is believed of their labels now."""
+        if rows.beliefs is None:
+            return ordered
+        of_all, of_trusted, of_neighbours = rows.beliefs[:, np.arange(len(rows.codes)), rows.codes]
+        by_neighbours = np.maximum(self.worth + of_neighbours, _NEXT_TO_NOTHING) ** self.doubt
+        belief, beliefs = of_all * of_trusted**self.trust * by_neighbours, rows.beliefs[:2].prod(axis=0)
+        if ordered.order is not None:
+            belief, beliefs = belief[ordered.order], beliefs[ordered.order]
+        return replace(ordered, belief=belief, beliefs=beliefs)
 
     def marginals(self, group_prior, columns):
         """Columns whose group has rows, their mass b, and log(p_i / a_i) of each group, a_i summing to its prior."""
@@ -365,7 +370,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
         # squared: no row is thrown away on the word of a few trusted ones where many others speak for it
         doubt = (1.0 - information) * reached**2 / (reached**2 + n_rows**2)
         basis = replace(basis, trust=trust, doubt=doubt, worth=information)
-        ordered = basis.sort(rows)
+        ordered = basis.believe(ordered, rows)
     group_prior = _group_prior(ordered, group_weight, reduction)
     reg = settings.reg
     if isinstance(reg, str):

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from skotw._transport.arrays import empty, namespace, take
 from skotw._transport.blocks import Partition, for_blocks
-from skotw._transport.cost import ScaledRows
+from skotw._transport.cost import UnitRows
 from skotw._transport.rows import LazyRows, SquaredRows, in_order
 
 from .labels import Target
@@ -141,6 +141,6 @@ def are_copies(rows, Z):
 
 def _held(rows):
     """The array that rows are made of; the entries of a sparse matrix as a column."""
-    while isinstance(rows, LazyRows | ScaledRows | SquaredRows):
-        rows = rows.X
+    while isinstance(rows, LazyRows | UnitRows | SquaredRows):
+        rows = rows.unscaled if isinstance(rows, UnitRows) else rows.X
     return rows.data[:, None] if sparse.issparse(rows) else rows

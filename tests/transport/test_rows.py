@@ -95,7 +95,7 @@ def test_lazy_rows_whose_squares_leave_the_floats_are_replaced():
     A[ORDER[6]] *= 1e-200
     before = A.copy()
     rows = unit_rows(LazyRows(A).in_order(ORDER), Compute())
-    norms = np.linalg.norm(rows.X[:] * rows.scale[:, None], axis=1)
+    norms = np.linalg.norm(rows.unscaled[:] * rows.scale[:, None], axis=1)
     np.testing.assert_allclose(norms, 1.0)
     assert_array_equal(A, before)
 
