@@ -13,7 +13,7 @@ beforehand, as the others are in this process's. Contenders take turns, and rati
 
 import argparse
 import json
-from itertools import pairwise
+from itertools import cycle, pairwise
 from time import perf_counter
 
 import dask.array as da
@@ -48,10 +48,10 @@ def solved(weighter, *sets):
 
 
 def scattered(array, chunk, client):
-    """An array whose chunks lie in the workers' memory, evenly."""
-    parts = client.scatter([array[start : start + chunk] for start in range(0, len(array), chunk)])
-    client.rebalance(parts)
-    shapes = [(min(chunk, len(array) - start), *array.shape[1:]) for start in range(0, len(array), chunk)]
+    """An array whose chunks lie in the workers' memory in turn: rows beside their labels."""
+    workers, starts = cycle(sorted(client.scheduler_info()["workers"])), range(0, len(array), chunk)
+    parts = [client.scatter(array[k : k + chunk], workers=[worker]) for k, worker in zip(starts, workers, strict=False)]
+    shapes = [(min(chunk, len(array) - start), *array.shape[1:]) for start in starts]
     blocks = zip(parts, shapes, strict=True)
     return da.concatenate([da.from_delayed(part, shape, dtype=array.dtype) for part, shape in blocks])
 

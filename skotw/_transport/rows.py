@@ -24,7 +24,7 @@ class LazyRows:
     ----------
     X : ndarray of shape (n, d)
     order : ndarray of shape (N,) or None
-        Row numbers; None for all as they lie.
+        Row numbers of a C-contiguous X; None for all as they lie.
     mean, scale : ndarray of shape (d,) or None
         Of the dtype of X; None to take rows as they are.
     """
@@ -48,8 +48,8 @@ class LazyRows:
         return self.X[:0]
 
     def in_order(self, order: NDArray[np.intp]) -> LazyRows:
-        """These rows, or some of them, in another order."""
-        return replace(self, order=order if self.order is None else self.order[order])
+        """These rows, or some of them, in another order, in which columns that lie apart are put side by side."""
+        return replace(self, X=np.ascontiguousarray(self.X), order=order if self.order is None else self.order[order])
 
     def as_they_lie(self) -> LazyRows:
         """All rows of X, read from the first to the last, which takes less time than any other order."""
@@ -59,7 +59,8 @@ class LazyRows:
         if self.order is None:
             taken, out = self.X[rows], None
         else:
-            taken = out = np.take(self.X, self.order[rows], axis=0)  # which takes less time than an index does
+            index = self.order[rows]
+            taken = out = self._take(index, np.empty((len(index), self.shape[1]), dtype=self.dtype))
         return taken if self.mean is None else self._standardised(taken, out)
 
     def fetch(self, block: Block, work: dict[str, Any]) -> NDArray[Any]:
@@ -83,9 +84,14 @@ class LazyRows:
         """The block's rows, in that memory unless they lie in X as they are."""
         rows = self.X[block.rows]
         if self.order is not None:
-            # clipping takes rows straight into the memory, which is otherwise kept as it was for a bad index
-            rows = np.take(self.X, self.order[block.rows], axis=0, out=out, mode="clip")
+            rows = self._take(self.order[block.rows], out)
         return rows if self.mean is None else self._standardised(rows, out)
+
+    def _take(self, index: NDArray[np.intp], out: NDArray[Any]) -> NDArray[Any]:
+        # as bytes: of numbers across the bounds of words, as a network brings them, np.take copies all at each call;
+        # clipping takes rows straight into the memory, which is otherwise kept as it was for a bad index
+        np.take(self.X.view(np.uint8), index, axis=0, out=out.view(np.uint8), mode="clip")
+        return out
 
     def _standardised(self, rows: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
         mean, scale = self.mean, self.scale

@@ -126,8 +126,11 @@ class Basis:
         """Threads, and memory as it is set now."""
         return compute_of(self.settings.n_jobs)
 
-    def sort(self, rows):
-        """Rows group by group, as the metric takes them; those of large NumPy arrays stay where they are."""
+    def sort(self, rows, *, many_walks=False):
+        """Rows group by group, as the metric takes them; dense NumPy rows stay where they are.
+
+        With ``many_walks`` few such rows are copied once, instead of gathered and standardised in each walk.
+        """
         counts = np.bincount(rows.codes, minlength=self.target.n_groups)
         Z, values, weight, order, index = rows.Z, rows.values, rows.weight, None, rows.index
         if np.any(rows.codes[1:] < rows.codes[:-1]):
@@ -141,7 +144,7 @@ class Basis:
             index = order if index is None else index[order]
         compute = self.compute
         most = min(_FEW_BYTES, compute.cache_bytes // 4)
-        if isinstance(Z, LazyRows) and math.prod(Z.shape) * Z.dtype.itemsize <= most:
+        if many_walks and isinstance(Z, LazyRows) and math.prod(Z.shape) * Z.dtype.itemsize <= most:
             Z = Z.copied(compute)
         measured, reference = self.metric.rows(Z, compute, index), reference_of(rows.Z)[:0]
         return self.believe(SortedRows(measured, values, weight, counts, order, index, reference), rows)
@@ -330,7 +333,7 @@ def settle(checked, reduction=None, *, stream=False, reliability=None, learned=F
     if settings.metric == "precomputed":
         columns = replace(columns, Z=np.arange(len(order)))
     basis = Basis(settings, metric, target, columns.take(order), _group_mass(settings.class_mass, origin))
-    ordered, compute = basis.sort(rows), basis.compute
+    ordered, compute = basis.sort(rows, many_walks=True), basis.compute
     sums = np.bincount(rows.codes, weights=rows.weight, minlength=target.n_groups)
     group_weight = reduction.sum(sums)
     if not stream:

@@ -1,5 +1,7 @@
 """Rows that are made block by block are those of a copy, to the bit."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -38,6 +40,41 @@ def test_lazy_rows_are_those_of_a_standardised_copy_in_that_order(dtype, order, 
     assert_array_equal(rows[:], copy)
     assert_array_equal(rows.copied(Compute(2, block_bytes=3 * copy[0].nbytes)), copy, strict=True)
     assert_array_equal(rows[np.array([3, 1])], copy[[3, 1]])
+
+
+def unaligned(A):
+    """The same array at an odd address, as numbers lie after a network."""
+    room = np.empty(A.nbytes + 1, dtype=np.uint8)
+    out = room[1:].view(A.dtype).reshape(A.shape)
+    out[...] = A
+    assert not out.flags.aligned
+    return out
+
+
+LAYOUTS = {
+    "C": np.ascontiguousarray,
+    "Fortran": np.asfortranarray,
+    "columns": lambda A: np.pad(A, ((0, 0), (0, 1)))[:, :-1],
+    "every second column": lambda A: np.repeat(A, 2, axis=1)[:, ::2],
+    "unaligned": unaligned,
+}
+
+
+@dtypes
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_of_any_memory_are_gathered_without_a_copy_of_all_for_each_block(dtype, layout):
+    A = np.random.default_rng(1).normal(size=(20_000, 8)).astype(dtype)
+    order = np.random.default_rng(2).permutation(len(A))
+    rows, work = LazyRows(LAYOUTS[layout](A)).in_order(order), {}
+    fetch(rows, Block(0, 0, 200), work)
+    tracemalloc.start()
+    found = fetch(rows, Block(0, 100, 300), work)
+    some = rows[10:50]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_array_equal(found, A[order[100:300]], strict=True)
+    assert_array_equal(some, A[order[10:50]], strict=True)
+    assert peak < A.nbytes / 10
 
 
 def test_an_order_of_rows_in_order_is_one_of_the_rows_themselves():
