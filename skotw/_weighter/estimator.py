@@ -299,8 +299,8 @@ class OTSampleWeighter(ShowsReport, BaseEstimator):
     :doc:`/theory` derives it.
 
     Memory stays within scikit-learn's ``working_memory``, plus some numbers per row, plus what a given embedding makes
-    of the rows. The default embedding does not copy arrays of more than 64 MiB. Sparse matrices and tensors are copied
-    once, to sort them.
+    of the rows. The default embedding does not copy arrays of more than 64 MiB that lie in memory row by row. Other
+    arrays, sparse matrices and tensors are copied once, to sort them.
 
     References
     ----------
