@@ -72,10 +72,10 @@ LARGE, WIDE, MANY = (
 )
 # What is compared in turns, and in how many rounds.
 TOGETHER = [
-    (("solve", "blocks", "solve hard", "solve NumPy", "blocks NumPy", "weighter", "defaults", "ArgKmin"), LARGE, 9),
-    (("solve", "blocks", "solve NumPy", "blocks NumPy"), WIDE, 7),
-    (("solve", "weighter", "defaults", "ArgKmin"), MANY, 5),
-    (("solve", "POT"), {**BASE, "N": 200_000}, 5),
+    (("solve", "blocks", "solve hard", "solve NumPy", "blocks NumPy", "weighter", "defaults", "ArgKmin"), LARGE, 21),
+    (("solve", "blocks", "solve NumPy", "blocks NumPy"), WIDE, 11),
+    (("solve", "weighter", "defaults", "ArgKmin"), MANY, 9),
+    (("solve", "POT"), {**BASE, "N": 200_000}, 9),
 ]
 QUICK_TOGETHER = [(("solve", "weighter"), QUICK_BASE, 2)]
 # contender, what its time is divided by, size, and what the ratio is to be at most, or at least
