@@ -32,7 +32,8 @@ class Solved:
         compute = Compute(2, **limits)
         cost = cosine_cost(unit_rows(self.X, compute), self.Z)
         self.width = exact.tile_width(cost, 24, compute)
-        result = exact.solve(cost, self.a, problem, Partition.of(self.counts, 8), compute)
+        self.posed = cost, problem, Partition.of(self.counts, 8), compute
+        result = exact.solve(cost, self.a, *self.posed[1:])
         return result.weights, result.potentials
 
 
@@ -51,6 +52,22 @@ def test_tiles_of_any_width_and_none_give_the_same_weights(monkeypatch, dtype, r
         np.testing.assert_allclose(weights, expected[0], rtol=tolerance)
         np.testing.assert_allclose(potentials, expected[1], rtol=tolerance)
     np.testing.assert_allclose(expected[0].sum(), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_features", [8, 48])  # of which the kernel is evaluated twice, and held
+def test_rows_of_any_norm_weigh_by_their_directions(n_features):
+    solved = Solved(np.float64, n_features)
+    expected, potentials = solved.weights()
+    solved.X *= np.random.default_rng(1).uniform(0.1, 10.0, (100, 1))
+    np.testing.assert_allclose(solved.weights()[0], expected, rtol=1e-12)
+    X, Z = (A / np.linalg.norm(A, axis=1, keepdims=True) for A in (solved.X, solved.Z))
+    groups = np.repeat([0, 1, 2], solved.counts)
+    p = solved.a / (3 * np.bincount(groups, solved.a)[groups])
+    C = 5.0 * 0.1 * (1.0 - X @ Z.T) + 0.5 * (groups[:, None] != np.repeat([0, 1, 2], 8))  # rate times eps
+    np.testing.assert_allclose(expected, dense(p, C, np.full(24, 1 / 24), 0.1)[0], rtol=1e-12)
+    cost, problem, partition, compute = solved.posed
+    density = relaxed.log_density(cost, problem, potentials, partition, compute)
+    np.testing.assert_allclose(p * np.exp(density), expected, rtol=1e-12)
 
 
 def test_tiles_are_as_wide_as_memory_and_work_make_worthwhile():
