@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -103,7 +103,7 @@ class InnerProductCost:
     def mean(self, p: NDArray[Any], b: NDArray[Any], compute: Compute) -> float:
         """Closed form, O((N + M) d): the inner product of the two means."""
         rows = self.rows
-        of_rows = rows.weighted_sum(p, compute) if isinstance(rows, UnitRows) else _weighted_sum(rows, p, compute)
+        of_rows = rows.weighted_sum(p) if isinstance(rows, UnitRows) else _weighted_sum(rows, p, compute)
         product = of_rows @ _weighted_sum(self.columns, b, compute)
         value = self.constant - float(product)
         return value if value > self.degenerate else 0.0
@@ -129,26 +129,40 @@ class _ProductKernel:
         return functions(self.Zt)
 
     def block(self, block: Block, columns: slice, work: dict[str, Any], out: Any | None = None) -> Any:
-        rows, Zt = fetch(self.rows, block, work), self.Zt[:, columns]
-        n_features, n_columns = Zt.shape
-        scale = None if self.row_scale is None else self.row_scale[block.rows, None]
-        scale_first = scale is not None and n_features < n_columns  # whichever has fewer entries
-        if scale_first:
-            scaled = scratch(work, "rows", (block.n_rows, n_features), Zt)  # where fetched rows are already
-            rows = self.functions.multiply(rows, scale, out=scaled)
+        rows, scale = fetch(self.rows, block, work), self.scale_of(block)
+        if scale is None:
+            return self._product(rows, columns, work, out)
+        n_features, n_columns = self.Zt[:, columns].shape
+        if n_features < n_columns:  # whichever has fewer entries
+            scaled = scratch(work, "rows", (block.n_rows, n_features), self.Zt)  # where fetched rows are already
+            return self._product(self.functions.multiply(rows, scale[:, None], out=scaled), columns, work, out)
+        out = self._product(rows, columns, work, out)
+        self.functions.multiply(out, scale[:, None], out=out)
+        return out
+
+    def unscaled(self, block: Block, columns: slice, work: dict[str, Any]) -> Any:
+        """The same before each row is multiplied by its scale."""
+        return self._product(fetch(self.rows, block, work), columns, work, None)
+
+    def scale_of(self, block: Block) -> Any | None:
+        """Scale of the block's rows, if there is any."""
+        return None if self.row_scale is None else self.row_scale[block.rows]
+
+    def _product(self, rows: Any, columns: slice, work: dict[str, Any], out: Any | None) -> Any:
+        Zt = self.Zt[:, columns]
         if out is None:
-            out = scratch(work, "kernel", (block.n_rows, n_columns), Zt)
+            out = scratch(work, "kernel", (rows.shape[0], Zt.shape[1]), Zt)
         self.functions.matmul(rows, Zt, out=out)
-        if scale is not None and not scale_first:
-            self.functions.multiply(out, scale, out=out)
         return out
 
 
-def without_row_scale(kernel: Kernel) -> tuple[Kernel, Any | None]:
-    """A kernel to whose rows a factor (N,) is yet to be applied, for who does that on the way; None: there is none."""
-    if isinstance(kernel, _ProductKernel):
-        return replace(kernel, row_scale=None), kernel.row_scale
-    return kernel, None
+def exponents(
+    kernel: Kernel, block: Block, columns: slice, work: dict[str, Any], *, scaled: bool
+) -> tuple[Any, Any | None]:
+    """L on a block, and what its rows are yet to be multiplied by, unless it is to be ``scaled`` or needs none."""
+    if scaled or not isinstance(kernel, _ProductKernel):
+        return kernel.block(block, columns, work), None
+    return kernel.unscaled(block, columns, work), kernel.scale_of(block)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,14 +288,14 @@ class UnitRows:
         """These rows, or some of them, in another order."""
         return UnitRows(in_order(self.unscaled, order), self._compute, take(self.scale, order))
 
-    def weighted_sum(self, p: NDArray[Any], compute: Compute) -> NDArray[np.float64]:
+    def weighted_sum(self, p: NDArray[Any]) -> NDArray[np.float64]:
         """sum_i p_i x_i / |x_i|."""
         p = like(p, self.reference)
-        total = None if self._scale is not None else self._measure(p)
-        return _weighted_sum(self._X, p * self._scale, compute) if total is None else total
+        total = self._measure(p)
+        return _weighted_sum(self._X, p * self._scale, self._compute) if total is None else total
 
     def _measure(self, p: Any | None = None) -> NDArray[np.float64] | None:
-        """Take the norms, unless they are known; return the weighted sum for a p, unless rows had to be replaced."""
+        """Take the norms, unless they are known; return what the same walk has of the sum for p, or None."""
         if self._scale is not None:
             return None
         X, (walked, order) = self._X, _as_they_lie(self._X)

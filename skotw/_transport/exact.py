@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from skotw._transport import half_precision
 from skotw._transport.arrays import dtype_of, empty, like, namespace, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
-from skotw._transport.cost import LOG2E, Cost, Kernel, without_row_scale
+from skotw._transport.cost import LOG2E, Cost, Kernel, exponents
 from skotw._transport.device_memory import free_bytes, on_accelerator, on_cuda, with_less_memory
 from skotw._transport.group_tables import OTHER, OWN, Layout, PerGroup, Run
 from skotw._transport.power_sums import PowerSums, power_sums
@@ -111,19 +111,13 @@ class _Tile:
 
     def _exponents(self, block: Block, work: dict[str, Any]) -> tuple[Any, Any | None]:
         """log2 of E on the block, in scratch memory, and what its rows are yet to be multiplied by."""
-        if self.shift is None and self.powers.free_scale:
-            kernel, scale = self._without_scale
-            return kernel.block(block, self.columns, work), None if scale is None else scale[block.rows]
-        L = self.kernel.block(block, self.columns, work)
+        scaled = self.shift is not None or not self.powers.free_scale
+        L, scale = exponents(self.kernel, block, self.columns, work, scaled=scaled)
         if self.shift is not None:
             for run in self.layout.runs(block, self.columns):
                 L[run.rows] -= run.of(self._shift)[None, :]
             L += self.rows.logarithm[block.rows][:, None]
-        return L, None
-
-    @cached_property
-    def _without_scale(self) -> tuple[Kernel, Any | None]:
-        return without_row_scale(self.kernel)
+        return L, scale
 
     def _stored(self, block: Block) -> Any | None:
         """Where E of the block is held."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skotw._transport import exact
 from skotw._transport.arrays import dtype_of, empty, like, namespace, scratch, to_numpy
 from skotw._transport.blocks import Block, Compute, Partition, for_blocks
-from skotw._transport.cost import LOG2E, Cost, Kernel, without_row_scale
+from skotw._transport.cost import LOG2E, Cost, Kernel, exponents
 from skotw._transport.device_memory import with_less_memory
 from skotw._transport.power_sums import power_sums
 from skotw._transport.problem import Problem, TransportResult
@@ -39,7 +39,6 @@ class _Rows:
         self.problem = problem
         self.n_columns = cost.shape[1]
         self.power_sums = power_sums(cost.reference, math.prod(cost.shape))
-        self.summed = without_row_scale(self.kernel) if self.power_sums.free_scale else (self.kernel, None)
         self.n_stored = n_stored  # the rows whose cost is held between evaluations
         self.storage = empty((n_stored, self.n_columns), cost.reference) if n_stored else None
         self.filled: set[int] = set()
@@ -63,10 +62,8 @@ class _Rows:
         """The rows' base-2 logsumexp alone: the kernel times a vector, where that loses nothing that counts."""
         if self.factors is not None:
             xp, columns = namespace(self.reference), self.problem.columns(block.group)
-            kernel, scales = self.summed
-            scale = None if scales is None else scales[block.rows]
             with np.errstate(over="ignore", invalid="ignore"):  # what fails is redone
-                L = kernel.block(block, columns, work)
+                L, scale = exponents(self.kernel, block, columns, work, scaled=not self.power_sums.free_scale)
                 sums = scratch(work, "sums", (block.n_rows, 1), self.reference)[:, 0]
                 for run in self.layout.runs(block, columns):
                     factors = run.of(self.factors[:, columns])

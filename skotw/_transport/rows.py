@@ -1,4 +1,7 @@
-"""Rows that are made block by block, of rows that lie in another order or another scale: no copy of X is held."""
+"""Rows that are made block by block, of rows that lie in another order or another scale.
+
+No copy of X is held where it lies in memory row by row.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,12 @@ class LazyRows:
         return self.X[:0]
 
     def in_order(self, order: NDArray[np.intp]) -> LazyRows:
-        """These rows, or some of them, in another order, in which columns that lie apart are put side by side."""
-        return replace(self, X=np.ascontiguousarray(self.X), order=order if self.order is None else self.order[order])
+        """These rows, or some of them, in another order; if they do not lie in one piece, copies of them."""
+        if self.order is not None:
+            return replace(self, order=self.order[order])
+        if len(order) < len(self.X) and not self.X.flags.c_contiguous:
+            return replace(self, X=self.X[order])
+        return replace(self, X=np.ascontiguousarray(self.X), order=order)
 
     def as_they_lie(self) -> LazyRows:
         """All rows of X, read from the first to the last, which takes less time than any other order."""

@@ -61,9 +61,9 @@ def test_norms_and_a_sum_of_unit_rows_take_one_walk(monkeypatch, container):
     walks = []
     monkeypatch.setattr("skotw._transport.cost.sum_blocks", lambda *args: walks.append(1) or sum_blocks(*args))
     first, known = unit_rows(make(X), Compute()), unit_rows(make(X), Compute())
-    at_once, scale = first.weighted_sum(p, Compute()), np.asarray(first.scale)
+    at_once, scale = first.weighted_sum(p), np.asarray(first.scale)
     assert len(walks) == 1
-    same_scale, later = np.asarray(known.scale), known.weighted_sum(p, Compute())
+    same_scale, later = np.asarray(known.scale), known.weighted_sum(p)
     assert len(walks) == 3
     rows = X[order] if container == "lazy" else X
     assert_allclose(scale, 1 / np.linalg.norm(rows, axis=1), rtol=1e-14)

@@ -77,6 +77,19 @@ def test_rows_of_any_memory_are_gathered_without_a_copy_of_all_for_each_block(dt
     assert peak < A.nbytes / 10
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sample_of_rows_of_any_memory_copies_no_others(layout):
+    A = LAYOUTS[layout](np.random.default_rng(1).normal(size=(20_000, 8)))
+    some = np.random.default_rng(2).permutation(len(A))[:500]
+    tracemalloc.start()
+    rows = LazyRows(A).in_order(some)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_array_equal(rows[:], A[some], strict=True)
+    assert_array_equal(rows.in_order(np.arange(400, 500))[:], A[some[400:]], strict=True)
+    assert peak < A.nbytes / 10
+
+
 def test_an_order_of_rows_in_order_is_one_of_the_rows_themselves():
     rows = LazyRows(X).in_order(ORDER).in_order(np.arange(50)[::-1])
     assert_array_equal(rows[:], X[ORDER][::-1])
