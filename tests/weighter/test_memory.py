@@ -31,6 +31,21 @@ def test_a_fit_makes_no_copy_of_the_rows(order, params):
     assert peak < X.nbytes / 2  # blocks, and some numbers per row
 
 
+@pytest.mark.parametrize("params", [{"embedding": None, "reg": 0.1}, {}], ids=str)
+def test_weights_of_rows_and_later_chunks_copy_none(params):
+    rng = np.random.default_rng(3)
+    n, d = 20_000, 400
+    X, y = rng.standard_normal((n, d), dtype=np.float32), rng.integers(0, 3, n)
+    weighter = OTSampleWeighter(n_jobs=1, **params)
+    weighter.partial_fit(X[::20], y[::20], X[:12] + 1.0, np.arange(12) % 3)
+    for step in (weighter.weigh, weighter.partial_fit):
+        tracemalloc.start()
+        step(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < X.nbytes / 2
+
+
 def test_rows_that_weigh_the_same_beforehand_take_few_numbers_each():
     rng = np.random.default_rng(2)
     n = 400_000
